@@ -1,0 +1,50 @@
+"""The sides that need a process of their own: what is imported or declared stays so."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import failpy
+from benchmarks.timing import Clock
+
+__all__ = ["crowd", "fresh_import"]
+
+
+def environment() -> dict[str, str]:
+    """The environment of this process without settings of failpy, and with both packages found."""
+    kept = {key: text for key, text in os.environ.items() if not key.startswith("FAILPY")}
+    folders = [str(Path(path).parents[1]) for path in (failpy.__file__, __file__)]
+    folders += filter(None, [kept.get("PYTHONPATH")])
+    return kept | {"PYTHONPATH": os.pathsep.join(folders)}
+
+
+@contextmanager
+def fresh_import(_seconds: float, *, statement: str) -> Iterator[Clock]:
+    """An import statement: every round runs it in a new interpreter, which times it."""
+    clock = "from time import perf_counter_ns as now"
+    source = f"{clock}; start = now(); {statement}; print(now() - start)"
+    command = [sys.executable, "-c", source]
+    yield lambda: float(subprocess.check_output(command, env=environment()))
+
+
+@contextmanager
+def crowd(seconds: float, *, count: int, statement: str) -> Iterator[Clock]:
+    """A statement about one point among many: every round runs it in the process of the crowd."""
+    command = [sys.executable, "-m", "benchmarks.crowd", str(count), statement, str(seconds)]
+    with subprocess.Popen(
+        command, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        writer, reader = process.stdin, process.stdout
+        assert writer is not None and reader is not None
+
+        def clock() -> float:
+            print(file=writer, flush=True)
+            return float(reader.readline())
+
+        yield clock
+        # Popen closes its input on the way out, which ends it.

@@ -1,0 +1,68 @@
+"""The table, for a terminal or for a Markdown page, printed row by row as it is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benchmarks.rows import ATTEMPTS, Result
+
+__all__ = ["Table"]
+
+TITLES = ("measured", "ns", "compared with", "ns", "ratio", "best", "half within", "bar", "")
+WIDTHS = (30, 9, 33, 9, 6, 6, 14, 5, 0)
+RIGHT = {1, 3, 4, 5, 7}
+
+LEGEND = f"""\
+Both sides are built anew several times and run in turns, in short rounds. ns: the median round, of
+one execution. ratio: the median over the builds, which the bar judges. best: the ratio of the
+fastest builds. half within: the quartiles of the ratio over the builds. A row that misses its bar
+is measured up to {ATTEMPTS - 1} times more, the best median is kept, and the row says how often."""
+
+
+class Table:
+    """Prints results under their titles.
+
+    Args:
+        markdown: Whether to print Markdown rather than aligned columns.
+    """
+
+    def __init__(self, *, markdown: bool) -> None:
+        self._markdown = markdown
+        self._print(TITLES)
+        if markdown:
+            self._print(["--:" if column in RIGHT else "---" for column in range(len(TITLES))])
+
+    def add(self, result: Result) -> None:
+        """Print one row."""
+        row, samples = result.row, result.samples
+        ours, theirs = samples.medians
+        low, high = samples.spread
+        verdict = "shown" if row.bar is None else "pass" if result.passed else "MISS"
+        if result.attempts > 1:
+            verdict += f" (measured {result.attempts} times)"
+        self._print(
+            (
+                self._code(row.name),
+                f"{ours:,.0f}",
+                self._code(row.against),
+                f"{theirs:,.0f}",
+                f"{samples.ratio:.2f}",
+                f"{samples.best_ratio:.2f}",
+                f"{low:.2f} to {high:.2f}",
+                "" if row.bar is None else f"{row.bar:.2f}",
+                verdict,
+            )
+        )
+
+    def _code(self, text: str) -> str:
+        return f"`{text}`" if self._markdown and "(" in text else text
+
+    def _print(self, cells: Sequence[str]) -> None:
+        if self._markdown:
+            print(f"| {' | '.join(cells)} |", flush=True)
+            return
+        aligned = [
+            cell.rjust(width) if column in RIGHT else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(cells, WIDTHS, strict=True))
+        ]
+        print("  ".join(aligned).rstrip(), flush=True)

@@ -1,0 +1,97 @@
+"""Failpoints for Python: named places where a test, an operator or an explorer can make a program fail.
+
+    from failpy import fail, failpoint
+
+`fail` is this package itself, so that `fail.scope`, `fail.point` and the rest are its functions.
+"""
+
+import os as _os
+
+import failpy as fail
+
+from failpy._activation import Hit, TraceEntry
+from failpy._arming import Status
+from failpy._environment import load as _load
+from failpy._errors import (
+    BlockingWarning,
+    FailpointConflict,
+    FailpointError,
+    FailpointPanic,
+    Injected,
+    InvalidName,
+    NeverFired,
+    PauseTimeout,
+    ReturnTypeError,
+    ScopeError,
+    TermSyntaxError,
+    UnknownFailpoint,
+)
+from failpy._grammar import parse
+from failpy._process import disable, enable, enable_all, points, status
+from failpy._scope import Scope, current_scope, scope
+from failpy._sites import Point, failpoint, point
+from failpy._terms import (
+    Break,
+    Call,
+    Delay,
+    Exit,
+    Kill,
+    Off,
+    Panic,
+    Pause,
+    Print,
+    Raise,
+    Return,
+    Sleep,
+    Term,
+    Terms,
+    Yield,
+)
+
+__all__ = [
+    "BlockingWarning",
+    "Break",
+    "Call",
+    "Delay",
+    "Exit",
+    "FailpointConflict",
+    "FailpointError",
+    "FailpointPanic",
+    "Hit",
+    "Injected",
+    "InvalidName",
+    "Kill",
+    "NeverFired",
+    "Off",
+    "Panic",
+    "Pause",
+    "PauseTimeout",
+    "Point",
+    "Print",
+    "Raise",
+    "Return",
+    "ReturnTypeError",
+    "Scope",
+    "ScopeError",
+    "Sleep",
+    "Status",
+    "Term",
+    "TermSyntaxError",
+    "Terms",
+    "TraceEntry",
+    "UnknownFailpoint",
+    "Yield",
+    "current_scope",
+    "disable",
+    "enable",
+    "enable_all",
+    "fail",
+    "failpoint",
+    "parse",
+    "point",
+    "points",
+    "scope",
+    "status",
+]
+
+_load(_os.environ)

@@ -1,0 +1,137 @@
+"""What each action does to a hit: its effect is data on the hit, which the site then applies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from failpy._context import muted
+from failpy._errors import BlockingWarning, FailpointPanic, PauseTimeout
+from failpy._gate import event_loop
+from failpy._terms import Call, Delay, Exit, Panic, Pause, Print, Raise, Return, Sleep, Term, Yield
+
+if TYPE_CHECKING:
+    from failpy._activation import Hit
+
+__all__ = ["perform", "seconds_to_wait", "waited", "warn_if_blocking"]
+
+
+def seconds_to_wait(term: Term) -> float | None:
+    """How long the hit waits before it goes on, in seconds; None when it does not wait."""
+    if isinstance(term, Sleep):
+        return term.seconds
+    if isinstance(term, Pause):
+        return term.timeout
+    return 0.0 if isinstance(term, Yield) else None
+
+
+def perform(hit: Hit[Any]) -> None:
+    """Do what the term says, but for the waiting, which differs between a thread and a task."""
+    effect = _EFFECTS.get(hit.term.action)
+    if effect is not None:
+        effect(hit, hit.term)
+
+
+def waited(hit: Hit[Any], opened: bool) -> None:
+    """What follows when a wait is over: a pause whose time is up is an error."""
+    if isinstance(hit.term, Pause) and not opened:
+        hit.inject(
+            PauseTimeout(
+                f"failpoint {hit.point!r} was paused for {hit.term.timeout:g} s and nobody resumed it: "
+                "resume or disable it in time, or give it longer with pause(5m)"
+            )
+        )
+
+
+def warn_if_blocking(hit: Hit[Any]) -> None:
+    """Warn when this hit is about to hold up a whole event loop."""
+    loop = event_loop()
+    if loop is None or isinstance(hit.term, Yield):
+        return
+    import warnings
+
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "failpy":
+        frame = frame.f_back
+    site, line = (frame.f_code.co_filename, frame.f_lineno) if frame else ("?", 0)
+    warnings.warn_explicit(
+        f"{hit.term} at failpoint {hit.point!r} blocks the {loop} event loop of this thread, "
+        f"and every task on it, at {site}:{line}: "
+        "use `async with` or `await ...ahit()` there, or decorate an async function",
+        BlockingWarning,
+        site,
+        line,
+        registry=frame.f_globals.setdefault("__warningregistry__", {}) if frame else None,
+    )
+
+
+def _return(hit: Hit[Any], term: Return) -> None:
+    hit.divert(term.fresh())
+
+
+def _raise(hit: Hit[Any], term: Raise) -> None:
+    with muted():
+        error = term.make()
+        if error is term.exc:  # the same instance again, which starts clean
+            with suppress(Exception):
+                error.__traceback__ = error.__context__ = None
+        hit.inject(error)
+
+
+def _panic(hit: Hit[Any], term: Panic) -> None:
+    hit.inject(FailpointPanic(f"failpoint panic: {hit.point if term.msg is None else term.msg}"))
+
+
+def _delay(hit: Hit[Any], term: Delay) -> None:
+    end = time.perf_counter() + term.seconds
+    while time.perf_counter() < end:
+        pass
+
+
+def _print(hit: Hit[Any], term: Print) -> None:
+    message = "" if term.msg is None else f": {term.msg}"
+    with muted():
+        print(f"failpoint print: {hit.point}{message}", flush=True)
+
+
+def _break(hit: Hit[Any], term: Term) -> None:
+    with muted():
+        breakpoint()
+
+
+def _exit(hit: Hit[Any], term: Exit) -> None:
+    os._exit(term.code)
+
+
+def _kill(hit: Hit[Any], term: Term) -> None:
+    # Windows has no SIGKILL; there, any other signal ends a process as abruptly.
+    os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
+
+
+def _call(hit: Hit[Any], term: Call) -> None:
+    with muted():
+        try:
+            result = term.function(hit)
+        except Exception as exc:
+            hit.inject(exc)
+            return
+    hit.answer(result)
+
+
+_EFFECTS: dict[str, Callable[[Hit[Any], Any], None]] = {
+    "return": _return,
+    "raise": _raise,
+    "panic": _panic,
+    "delay": _delay,
+    "print": _print,
+    "break": _break,
+    "exit": _exit,
+    "kill": _kill,
+    "call": _call,
+}

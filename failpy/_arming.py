@@ -1,0 +1,156 @@
+"""Arming and disarming points in a layer, and what can be read of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from failpy._activation import Activation, Hit
+from failpy._config import config
+from failpy._context import Layer
+from failpy._errors import FailpointError, ScopeError
+from failpy._grammar import as_terms, parse_set
+from failpy._names import check_name
+from failpy._points import arm, declared, disarm, lock, names, unknown
+from failpy._resolve import resolve
+from failpy._terms import Term, Terms
+
+__all__ = ["Status", "When", "disable", "enable", "named_terms", "release", "status", "statuses"]
+
+When = Callable[[Hit[Any]], object]
+
+
+class Status(NamedTuple):
+    """What can be said of one point in one layer. Reading it never consumes a hit.
+
+    Attributes:
+        name: The name of the point.
+        terms: The text of what is enabled, or `""`.
+        hits: How often execution reached the point since it was enabled.
+        fired: How many of these hits a term other than `off` acted on.
+        paused: How many hits wait at a `pause` now.
+        returns: The declared type.
+        faults: The catalogue of faults, as texts.
+        sites: Where the point stands, as `file:line`; empty while no code has declared it.
+        selected: How many hits a term was selected for, `off` included: what gofail counts.
+    """
+
+    name: str
+    terms: str
+    hits: int
+    fired: int
+    paused: int
+    returns: Any
+    faults: tuple[str, ...]
+    sites: tuple[str, ...]
+    selected: int
+
+
+def named_terms(terms: Mapping[str, str | Term | Terms] | str | None) -> dict[str, Terms]:
+    """Read what `fail.scope` and `fail.enable_all` take: a mapping, or a text like `"A=panic;B=off"`."""
+    if terms is None:
+        return {}
+    if isinstance(terms, str):
+        return parse_set(terms)
+    if not isinstance(terms, Mapping):
+        raise TypeError(
+            f"terms must be a mapping of names to terms, or a text like 'A=panic;B=2*off->print', not {terms!r}"
+        )
+    return {check_name(name): as_terms(each) for name, each in terms.items()}
+
+
+def enable(
+    layer: Layer,
+    terms: Mapping[str, Terms],
+    *,
+    when: When | None = None,
+    importing: bool = True,
+) -> None:
+    """Arm these points in the layer: all of them, or none if anything is wrong with one.
+
+    Raises:
+        FailpointError: under `FAILPY=off`.
+        ScopeError: when the layer has closed.
+        TermSyntaxError: when a name in the terms (an exception, a callable) cannot be found.
+        ReturnTypeError: when a `return` is not of the type its point declares.
+    """
+    if not terms:
+        return
+    if not config.enabled:
+        raise FailpointError(
+            f"cannot enable {', '.join(map(repr, terms))}: FAILPY=off compiled failpoints out of this process; "
+            "start it without FAILPY=off"
+        )
+    if when is not None and not callable(when):
+        raise TypeError(f"when must be a callable that takes the hit, not {when!r}")
+    for chain in terms.values():
+        resolve(chain, importing=importing)
+    fresh = {
+        name: Activation(name, chain, when=when, layer=layer) for name, chain in terms.items()
+    }
+    with lock:
+        if layer.closed:
+            raise ScopeError(
+                f"cannot enable {', '.join(map(repr, terms))}: the scope is closed; open a new one"
+            )
+        arm(fresh.values())
+        replaced = [layer.activations[name] for name in fresh if name in layer.activations]
+        layer.activations.update(fresh)
+        disarm(replaced)
+    for activation in replaced:
+        activation.retire()
+
+
+def disable(layer: Layer, name: str) -> None:
+    """Disarm the point in the layer, and let go of what waits there. Disarming twice is no error.
+
+    Raises:
+        UnknownFailpoint: when nothing has declared or armed the name.
+    """
+    check_name(name)
+    with lock:
+        activation = layer.activations.get(name)
+        if activation is None:
+            if declared(name) is None:
+                raise unknown(name)
+            return
+        release(layer, [name])
+    activation.retire()
+
+
+def release(layer: Layer, released: Iterable[str]) -> list[Activation]:
+    """Take these activations out of the layer, without waking what waits there."""
+    with lock:
+        gone = [layer.activations.pop(name) for name in released]
+        disarm(gone)
+    return gone
+
+
+def status(name: str, activations: Mapping[str, Activation]) -> Status:
+    """What can be said of this point.
+
+    Raises:
+        UnknownFailpoint: when nothing has declared or armed the name.
+    """
+    check_name(name)
+    point, activation = declared(name), activations.get(name)
+    if point is None and activation is None:
+        raise unknown(name)
+    return Status(
+        name=name,
+        terms="" if activation is None else str(activation.terms),
+        hits=0 if activation is None else activation.hits,
+        fired=0 if activation is None else activation.fired,
+        paused=0 if activation is None else activation.paused,
+        returns=None if point is None else point.returns,
+        faults=() if point is None else tuple(map(str, point.faults)),
+        sites=() if point is None else point.sites,
+        selected=0 if activation is None else activation.selected,
+    )
+
+
+def statuses(activations: Mapping[str, Activation], *, declared_too: bool) -> list[Status]:
+    """The status of each armed point, and of each declared one if asked, sorted by name."""
+    with lock:
+        every = {*activations, *(names() if declared_too else ())}
+        return [status(name, activations) for name in sorted(every)]

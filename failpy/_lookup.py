@@ -1,0 +1,118 @@
+"""Finding a module, a class or a function by its path, with or without importing."""
+
+from __future__ import annotations
+
+import builtins
+import errno
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from failpy import _errors
+from failpy._errors import did_you_mean
+from failpy._literals import shown
+
+__all__ = ["Missing", "known_names", "locate", "named"]
+
+
+def named(name: str) -> type[BaseException] | int | None:
+    """What a bare name stands for: an exception of Python or of failpy, an errno, or nothing."""
+    for space in (builtins, _errors):
+        found = vars(space).get(name)
+        if isinstance(found, type) and issubclass(found, BaseException):
+            return found
+    return vars(errno).get(name) if name.startswith("E") else None
+
+
+def known_names() -> list[str]:
+    """Every bare name that `raise` knows."""
+    return [name for space in (builtins, _errors, errno) for name in vars(space) if named(name) is not None]
+
+
+class Missing(Exception):
+    """Nothing is there.
+
+    Args:
+        reason: Why.
+        hint: Gives the way out, which may take long to find: asked only when it is shown.
+    """
+
+    def __init__(self, reason: str, hint: Callable[[], str] = str) -> None:
+        super().__init__(reason)
+        self._hint = hint
+
+    def __str__(self) -> str:
+        return super().__str__() + self._hint()
+
+
+def locate(modules: list[str], names: list[str], importing: bool) -> Any:
+    """Take the longest prefix of `modules` that is a module, and follow what is left and the names from it.
+
+    Args:
+        modules: The parts of a path that may be modules; the first must be one.
+        names: The parts that are attributes.
+        importing: Whether to import; else only modules already imported count, and nothing that
+            could import them is run on the way.
+
+    Raises:
+        Missing: when it leads nowhere, or when importing raised an exception, which is its cause.
+    """
+    found: Any = None
+    imported = 0
+    path = ""
+    for part in modules:
+        path = f"{path}.{part}" if path else part
+        module = _module(path, importing)
+        if module is None:
+            break
+        found, imported = module, imported + 1
+    if imported == 0:
+        raise Missing(
+            f"there is no module {modules[0]!r}: check its spelling and sys.path"
+            if importing
+            else f"no module {modules[0]!r} is imported, and none is for a request: import it in the program"
+        )
+    where = ".".join(modules[:imported])
+    for name in (*modules[imported:], *names):
+        found = _attribute(found, name, where, importing)
+        where = f"{where}.{name}"
+    return found
+
+
+def _module(name: str, importing: bool) -> Any:
+    if not importing:
+        return sys.modules.get(name)
+    from importlib import import_module
+
+    try:
+        return import_module(name)
+    except Exception as exc:
+        missing = exc.name if isinstance(exc, ModuleNotFoundError) else None
+        if missing is not None and f"{name}.".startswith(f"{missing}."):
+            return None
+        raise Missing(f"importing {name} raised {shown(exc)}: mend the module, or name another") from exc
+
+
+def _attribute(owner: Any, name: str, where: str, importing: bool) -> Any:
+    try:
+        if importing:
+            return getattr(owner, name)
+        # Past the __getattr__ of modules, metaclasses and proxies, which may import.
+        if issubclass(type(owner), type):
+            return type.__getattribute__(owner, name)
+        return object.__getattribute__(owner, name)
+    except Exception as exc:
+        raise Missing(f"{where} has no {name!r}", lambda: _near(owner, name, importing)) from (
+            None if isinstance(exc, AttributeError) else exc
+        )
+
+
+def _near(owner: Any, name: str, importing: bool) -> str:
+    known = vars(owner) if isinstance(owner, (ModuleType, type)) else ()
+    near = did_you_mean(name, [each for each in known if type(each) is str])
+    if near or importing:
+        return near or ": check its spelling"
+    return (
+        ": check its spelling; if it is a module, import it in the program, as none is imported for a request"
+    )

@@ -1,0 +1,215 @@
+"""The failpoints that code has declared, and which of them are armed anywhere."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from threading import RLock
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
+
+from failpy._errors import FailpointConflict, UnknownFailpoint, did_you_mean
+from failpy._returns import Accepted, accepted, check_terms, describe
+from failpy._terms import Terms
+
+if TYPE_CHECKING:
+    from failpy._activation import Activation
+
+__all__ = ["Declared", "Site", "Switch", "arm", "armed", "declare", "declared", "disarm", "lock", "names"]
+
+T = TypeVar("T")
+
+
+class Site(NamedTuple):
+    """One place in source where a point stands."""
+
+    file: str
+    line: int
+    where: str
+    """The qualified name of the decorated function; `<body>` for a point inside one."""
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+    def is_again(self, other: Site) -> bool:
+        """Whether the two are one place: the same line, or one definition that a reload moved."""
+        if self.file != other.file or self.where != other.where:
+            return False
+        return self.line == other.line or "<" not in self.where
+
+
+class Switch(Protocol):
+    """Something at a site that must know whether the point is armed."""
+
+    def switch(self, name: str, armed: bool, /) -> None: ...
+
+
+class Declared(Generic[T]):
+    """A declared failpoint: the part of it that does not depend on what is armed.
+
+    Attributes:
+        name: The name of the point.
+        returns: The type that a `return` must give: a class, a union, None or `Any`.
+        faults: The catalogue of realistic faults, as chains of terms.
+    """
+
+    __slots__ = ("__weakref__", "_claims", "_sites", "_switches", "accepted", "faults", "name", "returns")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.returns: Any = None
+        self.accepted: Accepted = (type(None),)
+        self.faults: tuple[Terms, ...] = ()
+        self._sites: dict[Site, None] = {}
+        self._claims: dict[Site, object] = {}
+        self._switches: dict[int, Switch] = {}
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Where the point stands, as `file:line`."""
+        return tuple(map(str, tuple(self._sites)))
+
+    def stand_at(self, site: Site) -> None:
+        """Remember one more site."""
+        self._sites[site] = None
+
+    def add_switch(self, switch: Switch) -> None:
+        """Let this site be told, now and from now on, whether the point is armed."""
+        with lock:
+            self._switches[id(switch)] = switch
+            if self.name in _armed:
+                switch.switch(self.name, True)
+
+    def drop_switch(self, key: int) -> None:
+        """Forget the switch with this `id`. Safe in a garbage collector's callback."""
+        self._switches.pop(key, None)
+
+    def set_armed(self, armed: bool) -> None:
+        """Tell every site."""
+        for switch in tuple(self._switches.values()):
+            switch.switch(self.name, armed)
+
+    def claim(self, site: Site, returns: object) -> dict[Site, object]:
+        """The claims on the type of this point with one more among them."""
+        claims = {other: claim for other, claim in self._claims.items() if not other.is_again(site)}
+        for other, claim in claims.items():
+            if claim != returns:
+                raise FailpointConflict(
+                    f"failpoint {self.name!r} is declared with returns={describe(returns)} at {site}, "
+                    f"but with returns={describe(claim)} at {other}: one name has one type, "
+                    "so let them agree, or give one of them another name"
+                )
+        return {**claims, site: returns}
+
+
+# Reentrant: a signal handler or a finalizer may declare or arm while its thread is doing so.
+lock = RLock()
+_declared: dict[str, Any] = {}
+_armed: dict[str, dict[Activation, None]] = {}
+
+
+def declare(
+    kind: type[Declared[T]], name: str, returns: object, faults: Iterable[Terms], site: Site, *, claims: bool
+) -> Declared[T]:
+    """The point of this name, made now if it is the first time.
+
+    Args:
+        kind: The class of a new point.
+        name: A valid name.
+        returns: The declared type.
+        faults: What to add to its catalogue of faults.
+        site: Where it is declared.
+        claims: Whether the site says that the type is this; a mere look-up by name does not.
+
+    Raises:
+        FailpointConflict: when another site declares another type.
+        ReturnTypeError: when it is armed already, or its catalogue has a fault, with a `return` of another type.
+    """
+    types = accepted(returns)
+    with lock:
+        point: Declared[T] = _declared.get(name) or kind(name)
+        if claims:
+            taken = point.claim(site, returns)
+        else:
+            taken, returns, types = point._claims, point.returns, point.accepted
+        catalogue = tuple(dict.fromkeys((*point.faults, *faults)))
+        for terms in catalogue:
+            check_terms(name, returns, types, terms)
+        if name not in _declared or types != point.accepted:
+            for activation in _armed.get(name, ()):
+                check_terms(name, returns, types, activation.terms)
+        point._claims, point.returns, point.accepted, point.faults = taken, returns, types, catalogue
+        if name not in _declared:
+            _declared[name] = point
+            if name in _armed:
+                point.set_armed(True)
+    return point
+
+
+def arm(activations: Iterable[Activation]) -> None:
+    """Count these activations as armed: all of them, or none if one is refused.
+
+    Raises:
+        ReturnTypeError: when a `return` is not of the type its point declares.
+    """
+    activations = tuple(activations)
+    with lock:
+        for activation in activations:
+            point = _declared.get(activation.name)
+            if point is not None:
+                check_terms(point.name, point.returns, point.accepted, activation.terms)
+        for activation in activations:
+            holders = _armed.setdefault(activation.name, {})
+            holders[activation] = None
+            if len(holders) == 1 and activation.name in _declared:
+                _declared[activation.name].set_armed(True)
+
+
+def disarm(activations: Iterable[Activation]) -> None:
+    """Count these activations as armed no more."""
+    with lock:
+        for activation in activations:
+            holders = _armed.get(activation.name, {})
+            holders.pop(activation, None)
+            if not holders and _armed.pop(activation.name, None) is not None:
+                if activation.name in _declared:
+                    _declared[activation.name].set_armed(False)
+
+
+def armed() -> dict[str, int]:
+    """How many activations each armed name has, over all layers."""
+    with lock:
+        return {name: len(holders) for name, holders in _armed.items()}
+
+
+def names() -> list[str]:
+    """The declared names, sorted."""
+    with lock:
+        return sorted(_declared)
+
+
+def declared(name: str) -> Declared[Any] | None:
+    """The declared point of this name, or None."""
+    return _declared.get(name)
+
+
+def unknown(name: str) -> UnknownFailpoint:
+    """The error for a name that no code has declared."""
+    return UnknownFailpoint(
+        f"no code has declared a failpoint {name!r}{did_you_mean(name, names())} "
+        "A point is known once the module that declares it is imported; "
+        "a point inside a body, once it has run"
+    )
+
+
+def _after_fork_in_child() -> None:
+    # Other threads are gone, and what they held or waited for with them.
+    for holders in _armed.values():
+        for activation in holders:
+            activation.forget_threads()
+    lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=lock.acquire, after_in_parent=lock.release, after_in_child=_after_fork_in_child
+    )

@@ -1,0 +1,33 @@
+"""Finding what terms name, at the moment they are enabled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from failpy._specs import CallSpec, ExceptionSpec, build
+from failpy._terms import Call, Raise, Term
+
+__all__ = ["resolve"]
+
+
+def resolve(terms: Iterable[Term], *, importing: bool = True) -> None:
+    """Find each exception and callable that the terms name, and build each exception once.
+
+    What can go wrong so goes wrong here, where the terms are enabled, and not at a hit.
+
+    Args:
+        terms: The chain.
+        importing: Whether modules may be imported for it; else only those already imported count.
+
+    Raises:
+        TermSyntaxError: when something that text names cannot be found, called or built.
+        TypeError: when the class of a typed `Raise` cannot be built without arguments.
+    """
+    for term in terms:
+        if isinstance(term, Raise):
+            if isinstance(term.exc, ExceptionSpec):
+                term.exc.check(importing)
+            elif isinstance(term.exc, type):
+                build(term.exc)
+        elif isinstance(term, Call) and isinstance(term.fn, CallSpec):
+            term.fn.resolve(importing)

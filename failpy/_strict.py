@@ -1,0 +1,57 @@
+"""What a strict scope has to say when it closes: no armed point may have done nothing in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from failpy._activation import Activation
+from failpy._errors import FailpointError, NeverFired
+from failpy._points import declared, unknown
+from failpy._terms import Chance
+
+__all__ = ["verdict"]
+
+
+def verdict(activations: Mapping[str, Activation], seed: int) -> FailpointError | None:
+    """The error that these activations amount to, or None when each did its work."""
+    strangers = [name for name in activations if declared(name) is None]
+    idle = [
+        _never_fired(activation)
+        for name, activation in activations.items()
+        if name not in strangers and not _did_its_work(activation)
+    ]
+    errors: list[FailpointError] = [unknown(name) for name in strangers]
+    if idle:
+        errors.append(NeverFired("\n".join((*idle, f"(seed {seed})"))))
+    if not errors:
+        return None
+    first, *others = errors
+    for other in others:
+        first.add_note(f"{type(other).__name__}: {other}")
+    return first
+
+
+def _did_its_work(activation: Activation) -> bool:
+    if all(term.action == "off" for term in activation.terms):
+        return True
+    if any(isinstance(modifier, Chance) for term in activation.terms for modifier in term.modifiers):
+        return activation.hits > 0
+    return activation.fired > 0
+
+
+def _never_fired(activation: Activation) -> str:
+    point = declared(activation.name)
+    sites = ", ".join(point.sites) if point is not None else ""
+    if activation.hits == 0:
+        what = "execution did not reach it in this scope"
+        advice = (
+            "run the code behind it inside the scope, in this thread or task or one that inherits its context"
+        )
+    else:
+        times = "once" if activation.hits == 1 else f"{activation.hits} times"
+        what = f"execution reached it {times}, and no term but `off` was due"
+        advice = "let the code reach it more often, or change the terms"
+    return (
+        f"failpoint {activation.name!r} was armed with {activation.terms} and never fired: {what} "
+        f"(it stands at {sites or 'no known site'}); {advice}, or open the scope with strict=False"
+    )

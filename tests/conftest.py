@@ -1,0 +1,37 @@
+"""What every test starts and ends with: nothing armed anywhere."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from itertools import count
+
+import pytest
+
+from failpy import fail
+from failpy._context import process
+from failpy._points import armed
+
+_numbers = count()
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_armed() -> Iterator[None]:
+    """Disarm the process scope after the test, and find whatever a scope has left behind."""
+    yield
+    for name in tuple(process.activations):
+        fail.disable(name)
+    gc.collect()
+    assert armed() == {}
+    assert fail.current_scope() is None
+
+
+@pytest.fixture
+def name() -> str:
+    """A name that no other test has declared."""
+    return f"test.{next(_numbers)}"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"

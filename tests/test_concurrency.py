@@ -1,0 +1,235 @@
+"""Threads, signals and forks: counts are exact, no lock is held while an action runs, nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from failpy import fail, failpoint
+from failpy._points import armed
+
+
+@failpoint("concurrency.value", returns=int)
+def value() -> int:
+    return 0
+
+
+VALUE = "concurrency.value"
+
+
+def together(work: Callable[[int], Any], threads: int) -> list[Any]:
+    """Run the work in that many threads, which all begin at once."""
+    barrier = threading.Barrier(threads)
+
+    def run(i: int) -> Any:
+        barrier.wait()
+        return work(i)
+
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(run, range(threads)))
+
+
+@pytest.fixture
+def hasty() -> Any:
+    """Switch threads as often as the interpreter can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_counts_are_exact_under_contention() -> None:
+    fail.enable(VALUE, "1000*return(1)")
+    fired = together(lambda _: sum(value() for _ in range(5000)), 8)
+    assert sum(fired) == 1000
+    status = fail.status(VALUE)
+    assert (status.hits, status.fired) == (40_000, 1000)
+
+
+def test_no_lock_is_held_while_an_action_runs() -> None:
+    """Fifty hits of one point sleep at the same time, and disarming does not wait for them."""
+    fail.enable(VALUE, "sleep(200)")
+    began = time.perf_counter()
+    together(lambda _: value(), 50)
+    took = time.perf_counter() - began
+    assert took < 25 * 0.2  # one after the other they would take fifty sleeps
+
+    fail.enable(VALUE, "sleep(10m)")
+    threads = [threading.Thread(target=value) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    while fail.status(VALUE).hits < 5:
+        time.sleep(0)
+    fail.disable(VALUE)
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+@pytest.mark.usefixtures("hasty")
+def test_arming_and_disarming_while_others_call() -> None:
+    """Each call gives the value of the body or of some terms, and re-arming loses no hit."""
+    stop = threading.Event()
+    seen: list[set[int]] = []
+    totals: list[int] = []
+
+    def call(_: int) -> None:
+        mine, calls = set(), 0
+        while not stop.is_set():
+            mine.add(value())
+            calls += 1
+        seen.append(mine)
+        totals.append(calls)
+
+    def rearm() -> None:
+        try:
+            for i in range(1, 2000):
+                fail.enable(VALUE, f"return({i})")
+                if i % 3 == 0:
+                    fail.disable(VALUE)
+        finally:
+            stop.set()
+
+    thread = threading.Thread(target=rearm)
+    thread.start()
+    together(call, 3)
+    thread.join()
+    assert set.union(*seen) <= set(range(2000))
+    fail.disable(VALUE)
+    assert value() == 0
+    assert armed() == {}
+
+
+@pytest.mark.usefixtures("hasty")
+def test_rearming_never_lets_a_hit_pass_unseen() -> None:
+    """With terms that always fire, a call between two of them must not run the body."""
+    fail.enable(VALUE, "return(1)")
+    stop = threading.Event()
+    bodies: list[int] = []
+
+    def call(_: int) -> None:
+        while not stop.is_set():
+            if value() == 0:
+                bodies.append(1)
+
+    def rearm() -> None:
+        try:
+            for _ in range(2000):
+                fail.enable(VALUE, "return(1)")
+        finally:
+            stop.set()
+
+    thread = threading.Thread(target=rearm)
+    thread.start()
+    together(call, 3)
+    thread.join()
+    assert bodies == []
+
+
+@pytest.mark.usefixtures("hasty")
+def test_scopes_open_and_close_in_many_threads() -> None:
+    def work(i: int) -> bool:
+        for n in range(1, 150):
+            with fail.scope({VALUE: f"return({1000 * i + n})"}):
+                if value() != 1000 * i + n:
+                    return False
+            if value() != 0:
+                return False
+        return True
+
+    assert all(together(work, 8))
+    assert armed() == {}
+
+
+@pytest.mark.usefixtures("hasty")
+def test_declaring_while_arming(name: str) -> None:
+    def work(i: int) -> int:
+        total = 0
+        for n in range(100):
+            each = f"{name}.{n}"
+            if i % 2:
+                fail.enable(each, "return(1)")
+            else:
+                failpoint(each, returns=int)(lambda: 0)
+                total += 1
+        return total
+
+    together(work, 6)
+    for n in range(100):
+        assert failpoint(f"{name}.{n}", returns=int)(lambda: 0)() == 1
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="no alarm signals on this platform")
+def test_a_signal_handler_may_hit_the_point_it_interrupts() -> None:
+    """The handler runs in the thread that may be choosing a term at this very moment."""
+    handled = []
+    before = signal.signal(signal.SIGALRM, lambda *_: handled.append(value()))
+    fail.enable(VALUE, "return(1)")
+    signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+    try:
+        while len(handled) < 50:
+            assert value() == 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert set(handled) == {1}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_a_fork_in_the_middle_leaves_a_child_that_can_evaluate() -> None:
+    """Forked while other threads hit, pause and arm; in a process of its own, which is single-threaded before."""
+    program = """if True:
+        import os, threading, time, warnings
+        from failpy import fail, failpoint
+        warnings.simplefilter("ignore", DeprecationWarning)  # that is the very thing tried here
+
+        @failpoint("value", returns=int)
+        def value():
+            return 0
+
+        stop = threading.Event()
+
+        def call():
+            while not stop.is_set():
+                value()
+
+        def arm():
+            while not stop.is_set():
+                fail.enable("value", "return(1)")
+
+        fail.enable("value", "return(1)")
+        fail.enable("held", "pause")
+        threads = [threading.Thread(target=call, daemon=True) for _ in range(3)]
+        threads += [threading.Thread(target=arm, daemon=True)]
+        threads += [threading.Thread(target=fail.point("held").hit, daemon=True)]
+        for thread in threads:
+            thread.start()
+        while not fail.status("held").paused:
+            time.sleep(0)
+        for _ in range(100):
+            child = os.fork()
+            if not child:
+                ok = value() == 1 and fail.status("held").paused == 0
+                fail.enable("value", "return(2)")
+                ok = ok and value() == 2
+                fail.disable("held")
+                fail.disable("value")
+                os._exit(0 if ok and value() == 0 else 1)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        stop.set()
+        assert fail.status("held").paused == 1
+        fail.disable("held")
+        print("all children could")
+    """
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert ended.stdout == "all children could\n", ended.stderr

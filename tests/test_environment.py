@@ -1,0 +1,149 @@
+"""The environment variables, each in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+PROGRAM = """if True:
+    from failpy import fail, failpoint
+
+    @failpoint("greet", returns=str)
+    def greet():
+        return "body"
+"""
+
+
+def run(program: str, *flags: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *flags, "-c", PROGRAM + program.replace("\n", "\n    ")],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_terms_are_applied_at_declaration() -> None:
+    ended = run("\nprint(greet(), greet())", FAILPY_FAILPOINTS='greet=1*return("a=b;c");other=off')
+    assert ended.stdout == "a=b;c body\n", ended.stderr
+
+
+def test_a_name_that_no_code_declares_is_reported_at_the_end() -> None:
+    ended = run("\nprint(greet())", FAILPY_FAILPOINTS="gret=panic")
+    assert ended.stdout == "body\n"
+    assert "FAILPY_FAILPOINTS" in ended.stderr
+    assert "did you mean 'greet'" in ended.stderr
+
+
+def test_a_name_that_is_declared_is_not_reported() -> None:
+    ended = run("\nfail.disable('greet')", FAILPY_FAILPOINTS="greet=panic;gone=off")
+    assert "'greet'" not in ended.stderr.replace("did you mean 'greet'", "")
+    assert "'gone'" in ended.stderr
+
+
+def test_malformed_terms_stop_the_import() -> None:
+    for text in ("greet=5*", "greet", "greet=return(hello)", "a b=off"):
+        ended = run("", FAILPY_FAILPOINTS=text)
+        assert ended.returncode == 1
+        assert "FAILPY_FAILPOINTS cannot be applied" in ended.stderr
+        assert "^" in ended.stderr
+
+
+def test_terms_of_a_wrong_type_stop_the_declaration() -> None:
+    ended = run("", FAILPY_FAILPOINTS="greet=return(5)")
+    assert ended.returncode == 1
+    assert "ReturnTypeError: failpoint 'greet' declares returns=str" in ended.stderr
+
+
+def test_seed() -> None:
+    program = """
+point = fail.point("p")
+fail.enable("p", "50%return")
+print([bool(point.hit()) for _ in range(30)])
+with fail.scope({"p": "50%return"}) as scope:
+    print(scope.seed, [bool(point.hit()) for _ in range(30)])
+with fail.scope({"p": "50%return"}, seed=9) as scope:
+    print(scope.seed, bool(point.hit()))
+"""
+    first, second = run(program, FAILPY_SEED="7"), run(program, FAILPY_SEED="7")
+    assert first.stdout == second.stdout != run(program, FAILPY_SEED="8").stdout
+    assert "\n7 [" in first.stdout
+    assert "\n9 " in first.stdout
+
+
+def test_a_malformed_seed_stops_the_import() -> None:
+    ended = run("", FAILPY_SEED="x")
+    assert ended.returncode == 1
+    assert "FAILPY_SEED='x' is not a whole number" in ended.stderr
+
+
+def test_off_compiles_failpoints_out() -> None:
+    program = """
+import contextlib
+original = lambda: "body"
+assert failpoint("f", returns=str)(original) is original
+builtin = failpoint("g")(len)
+assert builtin is len
+with fail.point("block") as hit:
+    assert not hit
+for arm in (
+    lambda: fail.enable("greet", "panic"),
+    lambda: fail.enable_all("greet=panic"),
+    lambda: fail.scope({"greet": "panic"}).__enter__(),
+):
+    try:
+        arm()
+    except fail.FailpointError as exc:
+        assert "FAILPY=off" in str(exc)
+    else:
+        raise SystemExit("armed")
+with fail.scope():
+    print(greet())
+"""
+    ended = run(program, FAILPY="off")
+    assert ended.stdout == "body\n", ended.stderr
+
+
+def test_off_wins_over_terms_and_says_so() -> None:
+    ended = run("\nprint(greet())", FAILPY="off", FAILPY_FAILPOINTS="greet=panic")
+    assert ended.stdout == "body\n"
+    assert "FAILPY_FAILPOINTS has no effect" in ended.stderr
+
+
+def test_on_is_as_unset_and_anything_else_is_refused() -> None:
+    assert run("\nprint(greet())", FAILPY="on", FAILPY_FAILPOINTS='greet=return("a")').stdout == "a\n"
+    ended = run("", FAILPY="false")
+    assert ended.returncode == 1
+    assert "FAILPY='false' is neither 'on' nor 'off'" in ended.stderr
+
+
+def test_an_endpoint_that_is_not_there_yet_is_refused() -> None:
+    ended = run("", FAILPY_HTTP="127.0.0.1:1234")
+    assert ended.returncode == 1
+    assert "no HTTP endpoint" in ended.stderr
+
+
+def test_import_is_light() -> None:
+    """Nothing that a program may not need: no event loop, no http, no wrapt."""
+    heavy = {"asyncio", "trio", "anyio", "http", "socket", "argparse", "wrapt", "logging", "dataclasses", "random", "difflib"}
+    program = "import sys, failpy; print(sorted(sys.modules))"
+    ended = subprocess.run([sys.executable, "-S", "-c", f"import sys; sys.path[:0] = {sys.path!r}; {program}"],
+                           capture_output=True, text=True, timeout=60)  # fmt: skip
+    loaded = set(eval(ended.stdout))
+    assert loaded & heavy == set(), ended.stderr
+
+
+def test_a_forked_child_does_not_report(tmp_path: Path) -> None:
+    program = """
+import os, sys
+child = os.fork()
+if child:
+    os.waitpid(child, 0)
+    fail.point("late")
+else:
+    sys.exit()
+"""
+    ended = run(program, FAILPY_FAILPOINTS="late=off")
+    assert ended.stderr == ""
