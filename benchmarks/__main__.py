@@ -27,9 +27,7 @@ def main() -> int:
     options = parser.parse_args()
     rows = [row for row in ROWS if re.search(options.row, row.name)]
     if not rows:
-        parser.error(
-            f"no row matches {options.row!r}; there are: {', '.join(r.name for r in ROWS)}"
-        )
+        parser.error(f"no row matches {options.row!r}; there are: {', '.join(r.name for r in ROWS)}")
     if os.environ.get("FAILPY", "").strip().lower() == "off":
         parser.error("FAILPY=off compiles failpoints out, so there is nothing to measure")
 

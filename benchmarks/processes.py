@@ -27,7 +27,7 @@ def environment() -> dict[str, str]:
 def fresh_import(_seconds: float, *, statement: str) -> Iterator[Clock]:
     """An import statement: every round runs it in a new interpreter, which times it."""
     clock = "from time import perf_counter_ns as now"
-    source = f"{clock}; start = now(); {statement}; print(now() - start)"
+    source = f"{clock}\nstart = now()\n{statement}\nprint(now() - start)"
     command = [sys.executable, "-c", source]
     yield lambda: float(subprocess.check_output(command, env=environment()))
 
@@ -40,7 +40,8 @@ def crowd(seconds: float, *, count: int, statement: str) -> Iterator[Clock]:
         command, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         writer, reader = process.stdin, process.stdout
-        assert writer is not None and reader is not None
+        assert writer is not None
+        assert reader is not None
 
         def clock() -> float:
             print(file=writer, flush=True)

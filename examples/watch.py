@@ -167,9 +167,7 @@ def main() -> int:
 
     if options.command == "follow":
         with closing(Shop(options.directory, fixed=options.fixed)) as shop:
-            print(
-                f"process {os.getpid()} goes on after revision {reached(shop.progress)}", flush=True
-            )
+            print(f"process {os.getpid()} goes on after revision {reached(shop.progress)}", flush=True)
             follow_fixed(shop) if options.fixed else follow(shop)
             print(f"  up to date, shipped {', '.join(shop.shipped())}")
         return 0

@@ -8,9 +8,8 @@
 import os as _os
 
 import failpy as fail
-
-from failpy._activation import Hit, TraceEntry
 from failpy._arming import Status
+from failpy._decorator import failpoint
 from failpy._environment import load as _load
 from failpy._errors import (
     BlockingWarning,
@@ -27,9 +26,10 @@ from failpy._errors import (
     UnknownFailpoint,
 )
 from failpy._grammar import parse
+from failpy._hit import Hit, TraceEntry
+from failpy._point import Point, point
 from failpy._process import disable, enable, enable_all, points, status
 from failpy._scope import Scope, current_scope, scope
-from failpy._sites import Point, failpoint, point
 from failpy._terms import (
     Break,
     Call,

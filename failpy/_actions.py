@@ -17,9 +17,11 @@ from failpy._gate import event_loop
 from failpy._terms import Call, Delay, Exit, Panic, Pause, Print, Raise, Return, Sleep, Term, Yield
 
 if TYPE_CHECKING:
-    from failpy._activation import Hit
+    from failpy._hit import Hit
 
-__all__ = ["perform", "seconds_to_wait", "waited", "warn_if_blocking"]
+Effect = Callable[["Hit[Any]", Any], None]
+
+__all__ = ["Effect", "effect_of", "seconds_to_wait", "waited", "warn_if_blocking"]
 
 
 def seconds_to_wait(term: Term) -> float | None:
@@ -31,11 +33,9 @@ def seconds_to_wait(term: Term) -> float | None:
     return 0.0 if isinstance(term, Yield) else None
 
 
-def perform(hit: Hit[Any]) -> None:
-    """Do what the term says, but for the waiting, which differs between a thread and a task."""
-    effect = _EFFECTS.get(hit.term.action)
-    if effect is not None:
-        effect(hit, hit.term)
+def effect_of(term: Term) -> Effect | None:
+    """What the term does to a hit, but for the waiting, which differs between a thread and a task."""
+    return _EFFECTS.get(term.action)
 
 
 def waited(hit: Hit[Any], opened: bool) -> None:
@@ -124,7 +124,7 @@ def _call(hit: Hit[Any], term: Call) -> None:
     hit.answer(result)
 
 
-_EFFECTS: dict[str, Callable[[Hit[Any], Any], None]] = {
+_EFFECTS: dict[str, Effect] = {
     "return": _return,
     "raise": _raise,
     "panic": _panic,

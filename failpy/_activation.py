@@ -1,199 +1,37 @@
-"""Terms enabled for one point in one layer, and each hit that they meet."""
+"""Terms enabled for one point in one layer, as they run: counts left, draws, hits that wait."""
 
 from __future__ import annotations
 
-import sys
 import weakref
 from collections.abc import Callable, Mapping
-from threading import RLock, current_thread
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from threading import RLock
+from typing import TYPE_CHECKING, Any
 
-from failpy._actions import perform, seconds_to_wait, waited, warn_if_blocking
+from failpy._actions import effect_of, seconds_to_wait, waited, warn_if_blocking
 from failpy._context import Layer, find, muted
-from failpy._gate import Gate, event_loop
-from failpy._points import declared
-from failpy._returns import check_value
-from failpy._terms import Chance, Count, Off, Term, Terms
+from failpy._gate import Gate
+from failpy._hit import Hit
+from failpy._terms import Chance, Count, Term, Terms
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
     from random import Random
 
-__all__ = ["Activation", "Hit", "TraceEntry"]
-
-T = TypeVar("T")
+__all__ = ["Activation"]
 
 _NOTHING: Mapping[str, Any] = {}
-_NOTE = "injected by failpoint "
 
 
-class Hit(Generic[T]):
-    """Execution reached an armed point. A block or an expression gets it only when `return` fired.
+class _Step:
+    """One term of the chain with all that a hit would else have to ask it."""
 
-    Attributes:
-        point: The name of the point.
-        value: The value of the `return` that fired.
-        nth: Which hit of the activation this is, from 1.
-        term: The term that acts, or `Off()` when none was allowed.
-        terms: The whole chain.
-        args: The positional arguments of the decorated call, defaults filled in.
-        kwargs: Every parameter of the decorated call that has a name to pass it by, however the
-            caller passed it, and its other keyword arguments.
-        values: What the code gave to `hit(...)` or `ahit(...)`.
-    """
+    __slots__ = ("effect", "fires", "index", "seconds", "term")
 
-    __slots__ = (
-        "_awaitable",
-        "args",
-        "diverted",
-        "error",
-        "gate",
-        "kwargs",
-        "nth",
-        "point",
-        "term",
-        "terms",
-        "value",
-        "values",
-        "waiting",
-    )
-
-    value: T
-
-    def __init__(
-        self, point: str, terms: Terms, args: tuple[Any, ...], kwargs: Mapping[str, Any], values: Mapping[str, Any]
-    ) -> None:
-        self.point = point
-        self.terms = terms
-        self.args = args
-        self.kwargs = kwargs
-        self.values = values
-        self.nth = 0
-        self.term: Term = _OFF
-        self.value = None  # type: ignore[assignment]  # until a `return` fires
-        self.error: BaseException | None = None
-        self.diverted = False
-        self.gate: Gate | None = None
-        self.waiting: dict[Gate, Hit[Any]] | None = None
-        self._awaitable: Awaitable[Any] | None = None
-
-    def __repr__(self) -> str:
-        return f"<Hit {self.nth} of {self.point!r}: {self.term}>"
-
-    def leave(self) -> None:
-        """Wait no more."""
-        if self.waiting is not None and self.gate is not None:
-            self.waiting.pop(self.gate, None)
-
-    def divert(self, value: T) -> None:
-        """Let the site return this value."""
-        self.value = value
-        self.diverted = True
-
-    def inject(self, error: BaseException) -> None:
-        """Let the site raise this exception, with a note (PEP 678) that says where it is from."""
-        chain = "" if len(self.terms) == 1 else f", of {self.terms}"
-        note = f"{_NOTE}{self.point!r}: hit {self.nth}, {self.term}{chain}"
-        try:
-            earlier = getattr(error, "__notes__", ())
-            if earlier:  # the same instance was raised before
-                error.__notes__ = [each for each in earlier if not each.startswith(_NOTE)]
-            error.add_note(note)
-        except Exception:  # noqa: S110 - a frozen exception takes no note, and is raised without
-            pass
-        self.error = error
-        self.diverted = True
-
-    def take_error(self) -> BaseException:
-        """The exception to raise, which the hit then forgets: the two would keep each other alive."""
-        error, self.error = self.error, None
-        assert error is not None
-        return error
-
-    def answer(self, result: Any) -> None:
-        """Take what a callable said: None lets execution pass, anything else is its `return`."""
-        if hasattr(type(result), "__await__"):
-            self._awaitable = result
-        elif result is not None:
-            point = declared(self.point)
-            if point is not None:
-                try:
-                    check_value(self.point, point.returns, point.accepted, result, str(self.term))
-                except TypeError as exc:
-                    self.inject(exc)
-                    return
-            self.divert(result)
-
-    def settle(self) -> Hit[T] | None:
-        """The hit if it diverts execution, else None. For a site that cannot await."""
-        if self._awaitable is not None:
-            awaitable, self._awaitable = self._awaitable, None
-            getattr(awaitable, "close", lambda: None)()
-            self.inject(
-                TypeError(
-                    f"{self.term} at failpoint {self.point!r} gave an awaitable, and the site is not async: "
-                    "give it a plain function, or use `async with` or `await ...ahit()` there"
-                )
-            )
-        return self if self.diverted else None
-
-    async def asettle(self) -> Hit[T] | None:
-        """The same for a site that can."""
-        if self._awaitable is not None:
-            awaitable, self._awaitable = self._awaitable, None
-            with muted():
-                try:
-                    result = await awaitable
-                except Exception as exc:
-                    self.inject(exc)
-                else:
-                    self.answer(result)
-        return self if self.diverted else None
-
-
-_OFF = Off()
-
-
-class TraceEntry:
-    """One hit in a scope's trace.
-
-    Attributes:
-        point: The name of the point.
-        nth: Which hit of the activation, from 1.
-        thread: The name of the thread.
-        task: The name of the asyncio or trio task, or None.
-    """
-
-    __slots__ = ("_chosen", "nth", "point", "task", "thread")
-
-    def __init__(self, hit: Hit[Any], chosen: Term | None) -> None:
-        self.point = hit.point
-        self.nth = hit.nth
-        self.thread = current_thread().name
-        self.task = _task_name()
-        self._chosen = chosen
-
-    @property
-    def term(self) -> str:
-        """The text of the term that acted, or `""` when none was allowed."""
-        return "" if self._chosen is None else str(self._chosen)
-
-    @property
-    def action(self) -> str | None:
-        """The action of that term, or None."""
-        return None if self._chosen is None else self._chosen.action
-
-    def __repr__(self) -> str:
-        where = self.thread if self.task is None else f"{self.thread}, {self.task}"
-        return f"<{self.point} #{self.nth} {self.term or 'passed'} in {where}>"
-
-
-def _task_name() -> str | None:
-    loop = event_loop()
-    if loop == "trio":
-        return str(sys.modules["trio"].lowlevel.current_task().name)
-    task = sys.modules["asyncio"].current_task() if loop == "asyncio" else None
-    return None if task is None else str(task.get_name())
+    def __init__(self, index: int, term: Term) -> None:
+        self.index = index
+        self.term = term
+        self.fires = term.action != "off"
+        self.seconds = seconds_to_wait(term)
+        self.effect = effect_of(term)
 
 
 class Activation:
@@ -213,6 +51,7 @@ class Activation:
         "_lock",
         "_random",
         "_retired",
+        "_steps",
         "fired",
         "hits",
         "name",
@@ -241,6 +80,7 @@ class Activation:
         # Reentrant: a signal handler may hit the point while its own thread is choosing.
         self._lock = RLock()
         self._gates: dict[Gate, Hit[Any]] = {}
+        self._steps = tuple(_Step(i, term) for i, term in enumerate(terms))
         self._left = {
             (i, j): modifier.count
             for i, term in enumerate(terms)
@@ -304,47 +144,47 @@ class Activation:
                     return None
         with self._lock:
             retired = self._retired
-            term = None if retired else self._admit(hit)
+            step = None if retired else self._admit(hit)
         if retired:
             # Re-armed or disarmed between the look-up and here: the hit is for what is there now.
             successor = find(self.name)
             return None if successor is None or successor is self else successor._begin(args, kwargs, values)
-        if term is None:
+        if step is None:
             return None
-        perform(hit)
+        if step.effect is not None:
+            step.effect(hit, step.term)
         return hit
 
-    def _admit(self, hit: Hit[Any]) -> Term | None:
-        self.hits += 1
-        hit.nth = self.hits
-        term = self._choose()
-        if term is not None:
-            hit.term = term
-            self.selected += 1
-            self.fired += term.action != "off"
-            seconds = seconds_to_wait(term)
-            if seconds is not None:
-                hit.gate = Gate(seconds)
-                hit.waiting = self._gates
-                self._gates[hit.gate] = hit
+    def _admit(self, hit: Hit[Any]) -> _Step | None:
+        """Count the hit and choose the first step whose modifiers allow it."""
+        self.hits = hit.nth = self.hits + 1
+        for step in self._steps:
+            if not step.term.modifiers or self._allows(step):
+                hit.term = step.term
+                self.selected += 1
+                self.fired += step.fires
+                if step.seconds is not None:
+                    hit.gate = Gate(step.seconds)
+                    hit.waiting = self._gates
+                    self._gates[hit.gate] = hit
+                break
+        else:
+            step = None
         layer = self._layer()
         if layer is not None:
-            layer.record(hit, term)
-        return term
+            layer.record(hit, None if step is None else step.term)
+        return step
 
-    def _choose(self) -> Term | None:
-        for i, term in enumerate(self.terms):
-            for j, modifier in enumerate(term.modifiers):
-                if isinstance(modifier, Chance):
-                    if self._draw() >= modifier.probability:
-                        break
-                elif self._left[i, j] == 0:
-                    break
-                else:
-                    self._left[i, j] -= 1
+    def _allows(self, step: _Step) -> bool:
+        for j, modifier in enumerate(step.term.modifiers):
+            if isinstance(modifier, Chance):
+                if self._draw() >= modifier.probability:
+                    return False
+            elif self._left[step.index, j] == 0:
+                return False
             else:
-                return term
-        return None
+                self._left[step.index, j] -= 1
+        return True
 
     def _draw(self) -> float:
         if self._random is None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from failpy._activation import Activation, Hit
+from failpy._activation import Activation
 from failpy._config import config
 from failpy._context import Layer
 from failpy._errors import FailpointError, ScopeError
 from failpy._grammar import as_terms, parse_set
+from failpy._hit import Hit
 from failpy._names import check_name
-from failpy._points import arm, declared, disarm, lock, names, unknown
+from failpy._registry import arm, declared, disarm, lock, names, unknown
 from failpy._resolve import resolve
 from failpy._terms import Term, Terms
 
@@ -47,14 +48,15 @@ class Status(NamedTuple):
 
 
 def named_terms(terms: Mapping[str, str | Term | Terms] | str | None) -> dict[str, Terms]:
-    """Read what `fail.scope` and `fail.enable_all` take: a mapping, or a text like `"A=panic;B=off"`."""
+    """Read what `fail.scope` and `fail.enable_all` take: a mapping, or a text like `A=panic;B=off`."""
     if terms is None:
         return {}
     if isinstance(terms, str):
         return parse_set(terms)
     if not isinstance(terms, Mapping):
         raise TypeError(
-            f"terms must be a mapping of names to terms, or a text like 'A=panic;B=2*off->print', not {terms!r}"
+            "terms must be a mapping of names to terms, or a text like 'A=panic;B=2*off->print', "
+            f"not {terms!r}"
         )
     return {check_name(name): as_terms(each) for name, each in terms.items()}
 
@@ -78,16 +80,14 @@ def enable(
         return
     if not config.enabled:
         raise FailpointError(
-            f"cannot enable {', '.join(map(repr, terms))}: FAILPY=off compiled failpoints out of this process; "
-            "start it without FAILPY=off"
+            f"cannot enable {', '.join(map(repr, terms))}: FAILPY=off compiled failpoints out of "
+            "this process; start it without FAILPY=off"
         )
     if when is not None and not callable(when):
         raise TypeError(f"when must be a callable that takes the hit, not {when!r}")
     for chain in terms.values():
         resolve(chain, importing=importing)
-    fresh = {
-        name: Activation(name, chain, when=when, layer=layer) for name, chain in terms.items()
-    }
+    fresh = {name: Activation(name, chain, when=when, layer=layer) for name, chain in terms.items()}
     with lock:
         if layer.closed:
             raise ScopeError(

@@ -43,7 +43,7 @@ class Count(Frozen):
     count: int
 
     def __init__(self, count: int) -> None:
-        if not isinstance(count, int) or isinstance(count, bool):
+        if isinstance(count, bool) or not isinstance(count, int):
             raise TypeError(f"a count must be an integer, not {shown(count)}: write it as in 3 * Return('x')")
         if not 0 <= count <= _MAX_COUNT:
             raise ValueError(
@@ -76,7 +76,7 @@ class Chance(Frozen):
     probability: float
 
     def __init__(self, probability: float) -> None:
-        if not isinstance(probability, (int, float)) or isinstance(probability, bool):
+        if isinstance(probability, bool) or not isinstance(probability, (int, float)):
             raise TypeError(
                 f"a probability must be a number, not {shown(probability)}: write it as in .chance(0.5)"
             )
@@ -108,6 +108,8 @@ class Term(Frozen):
 
     __slots__ = ("modifiers",)
     action: ClassVar[str]
+    # The attribute with what the action acts with, where that may be something without a text.
+    _holds: ClassVar[str]
     modifiers: tuple[Count | Chance, ...]
 
     def __init__(self) -> None:
@@ -141,7 +143,7 @@ class Term(Frozen):
 
     def __str__(self) -> str:
         argument = self._argument()
-        return self._rendered(unsayable(self._payload()) if argument is None else argument)
+        return self._rendered(unsayable(getattr(self, self._holds)) if argument is None else argument)
 
     def __repr__(self) -> str:
         shape = self._expression()
@@ -163,7 +165,7 @@ class Term(Frozen):
         ours, theirs = self._argument(), other._argument()
         if ours is not None or theirs is not None:
             return ours == theirs
-        return _same(self._payload(), other._payload())
+        return _same(getattr(self, self._holds), getattr(other, self._holds))
 
     def __hash__(self) -> int:
         return hash((type(self), self.modifiers, self._key()))
@@ -175,10 +177,6 @@ class Term(Frozen):
     def _key(self) -> str | None:
         """What the hash is made of: the same for equal terms, and never changing."""
         return self._argument()
-
-    def _payload(self) -> object:
-        """What the action acts with, where it may be something without a text."""
-        raise NotImplementedError
 
     def _expression(self) -> str:
         """The Python expression that makes this action."""

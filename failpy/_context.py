@@ -12,7 +12,8 @@ from failpy._config import config
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from failpy._activation import Activation, Hit
+    from failpy._activation import Activation
+    from failpy._hit import Hit
     from failpy._terms import Term
 
 __all__ = ["Layer", "current", "find", "muted", "process", "set_current"]
@@ -63,7 +64,7 @@ def _declare_variable() -> None:
     Not at import: contextvars-extras loads asyncio, which is half of the time that
     `import failpy` would take, and a program that arms nothing needs neither.
     """
-    global _get, _set
+    global _get, _set  # noqa: PLW0603 - what is rebound is read on every hit
     with _lock:
         if _get is _first_get:
             from contextvars_extras import ContextVarsRegistry

@@ -35,6 +35,7 @@ class Return(Term):
 
     __slots__ = ("_read", "bare", "value")
     action: ClassVar[str] = "return"
+    _holds: ClassVar[str] = "value"
     value: Any
     bare: bool
     _read: bool
@@ -61,9 +62,6 @@ class Return(Term):
     def _key(self) -> str | None:
         return None if isinstance(self.value, (list, dict)) else self._argument()
 
-    def _payload(self) -> object:
-        return self.value
-
     def _expression(self) -> str:
         return "Return()" if self.bare else f"Return({shown(self.value, limit=None)})"
 
@@ -85,6 +83,7 @@ class Raise(Term):
 
     __slots__ = ("exc",)
     action: ClassVar[str] = "raise"
+    _holds: ClassVar[str] = "exc"
     exc: type[BaseException] | BaseException | ExceptionSpec
 
     def __init__(self, exc: type[BaseException] | BaseException | ExceptionSpec = Injected) -> None:
@@ -124,9 +123,6 @@ class Raise(Term):
         cls = self.exc if isinstance(self.exc, type) else type(self.exc)
         return cls.__qualname__.rpartition(".")[2]
 
-    def _payload(self) -> object:
-        return self.exc
-
     def _expression(self) -> str:
         if self.exc is Injected:
             return "Raise()"
@@ -150,6 +146,7 @@ class Panic(Term):
 
     __slots__ = ("msg",)
     action: ClassVar[str] = "panic"
+    _holds: ClassVar[str] = "msg"
     msg: str | None
 
     def __init__(self, msg: str | None = None) -> None:
@@ -158,9 +155,6 @@ class Panic(Term):
 
     def _argument(self) -> str | None:
         return "" if self.msg is None else literal_text(self.msg)
-
-    def _payload(self) -> object:
-        return self.msg
 
     def _expression(self) -> str:
         return "Panic()" if self.msg is None else f"Panic({self.msg!r})"
@@ -183,13 +177,17 @@ class Call(Term):
 
     __slots__ = ("fn",)
     action: ClassVar[str] = "call"
+    _holds: ClassVar[str] = "fn"
     fn: Callable[..., Any] | CallSpec
 
     def __init__(self, fn: Callable[..., Any] | CallSpec) -> None:
         super().__init__()
-        if not callable(fn) and not isinstance(fn, CallSpec):
-            way = f"in text it is call({fn!r})" if type(fn) is str else "give a function that takes the hit"
-            raise TypeError(f"Call takes a callable, not {shown(fn)}: {way}")
+        given: object = fn
+        if not callable(given) and not isinstance(given, CallSpec):
+            way = "give a function that takes the hit"
+            if type(given) is str:
+                way = f"in text it is call({shown(given)})"
+            raise TypeError(f"Call takes a callable, not {shown(given)}: {way}")
         self._set(fn=fn)
 
     @property
@@ -202,9 +200,6 @@ class Call(Term):
 
     def _key(self) -> None:
         return None
-
-    def _payload(self) -> object:
-        return self.fn
 
     def _expression(self) -> str:
         if isinstance(self.fn, CallSpec):

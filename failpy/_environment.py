@@ -8,9 +8,9 @@ from collections.abc import Mapping
 
 from failpy._config import config
 from failpy._context import process
-from failpy._errors import FailpointError, TermSyntaxError
-from failpy._points import declared, unknown
+from failpy._errors import FailpointError
 from failpy._process import enable_all
+from failpy._registry import declared, unknown
 
 __all__ = ["load"]
 
@@ -37,7 +37,11 @@ def load(environ: Mapping[str, str]) -> None:
     if not config.enabled:
         import warnings
 
-        warnings.warn("FAILPY=off compiles failpoints out: FAILPY_FAILPOINTS has no effect", RuntimeWarning, stacklevel=2)
+        warnings.warn(
+            "FAILPY=off compiles failpoints out: FAILPY_FAILPOINTS has no effect",
+            RuntimeWarning,
+            stacklevel=2,
+        )
         return
     try:
         enable_all(text)

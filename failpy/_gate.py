@@ -15,7 +15,20 @@ from failpy._errors import FailpointError
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["Gate", "event_loop"]
+_modules = sys.modules
+
+__all__ = ["Gate", "event_loop", "task_name"]
+
+
+def task_name() -> str | None:
+    """The name of the asyncio or trio task that runs, or None."""
+    loop = event_loop()
+    if loop is None:
+        return None
+    if loop == "trio":
+        return str(_modules["trio"].lowlevel.current_task().name)
+    task = _modules["asyncio"].current_task()
+    return None if task is None else str(task.get_name())
 
 
 def event_loop() -> str | None:
@@ -24,11 +37,15 @@ def event_loop() -> str | None:
     A library that was never imported runs no loop, so nothing is imported to find out.
     """
     # `getattr`, because another thread may be in the middle of importing it.
-    trio = getattr(sys.modules.get("trio"), "lowlevel", None)
-    if trio is not None and trio.in_trio_task():
-        return "trio"
-    running_loop = getattr(sys.modules.get("asyncio"), "_get_running_loop", None)
-    return "asyncio" if running_loop is not None and running_loop() is not None else None
+    if "trio" in _modules:
+        trio = getattr(_modules["trio"], "lowlevel", None)
+        if trio is not None and trio.in_trio_task():
+            return "trio"
+    if "asyncio" in _modules:
+        running_loop = getattr(_modules["asyncio"], "_get_running_loop", None)
+        if running_loop is not None and running_loop() is not None:
+            return "asyncio"
+    return None
 
 
 class Gate:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from failpy._arguments import ACTIONS
 from failpy._errors import InvalidName, did_you_mean
@@ -81,6 +82,10 @@ def parse_set(text: str) -> dict[str, Terms]:
         entries[name] = _chain(scan)
 
 
+# Tests arm the same few texts over and over, and chains never change.
+_parse_again = lru_cache(maxsize=256)(parse)
+
+
 def as_terms(value: object) -> Terms:
     """The chain that text, a term or a chain stands for.
 
@@ -93,7 +98,7 @@ def as_terms(value: object) -> Terms:
     if isinstance(value, Term):
         return Terms((value,))
     if isinstance(value, str):
-        return parse(value)
+        return _parse_again(value)
     if value is None:
         way = "use Off() for a term that does nothing, or disable the point"
     elif isinstance(value, BaseException) or (isinstance(value, type) and issubclass(value, BaseException)):

@@ -58,12 +58,12 @@ def literal_text(value: object) -> str | None:
     writer = _Writer()
     try:
         writer.write(value, 0)
-    except _Inexpressible:
+    except _NoTextError:
         return None
     return "".join(writer.pieces)
 
 
-class _Inexpressible(Exception):
+class _NoTextError(Exception):
     pass
 
 
@@ -93,12 +93,12 @@ class _Writer:
     def _nest(self, items: int, depth: int) -> None:
         self.items += items
         if depth >= MAX_DEPTH or self.items > MAX_ITEMS:
-            raise _Inexpressible
+            raise _NoTextError
 
 
 def _key_text(key: object) -> str:
     if type(key) is int and abs(key) >= MAX_KEY:
-        raise _Inexpressible
+        raise _NoTextError
     return _scalar_text(key)
 
 
@@ -111,7 +111,7 @@ def _scalar_text(value: object) -> str:
         return repr(value)
     if type(value) is str and not SURROGATE.search(value):
         return _quoted(value)
-    raise _Inexpressible
+    raise _NoTextError
 
 
 def _quoted(text: str) -> str:

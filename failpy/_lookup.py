@@ -13,7 +13,7 @@ from failpy import _errors
 from failpy._errors import did_you_mean
 from failpy._literals import shown
 
-__all__ = ["Missing", "known_names", "locate", "named"]
+__all__ = ["NotFoundError", "known_names", "locate", "named"]
 
 
 def named(name: str) -> type[BaseException] | int | None:
@@ -30,7 +30,7 @@ def known_names() -> list[str]:
     return [name for space in (builtins, _errors, errno) for name in vars(space) if named(name) is not None]
 
 
-class Missing(Exception):
+class NotFoundError(Exception):
     """Nothing is there.
 
     Args:
@@ -56,7 +56,7 @@ def locate(modules: list[str], names: list[str], importing: bool) -> Any:
             could import them is run on the way.
 
     Raises:
-        Missing: when it leads nowhere, or when importing raised an exception, which is its cause.
+        NotFoundError: when it leads nowhere, or when importing raised an exception, which is its cause.
     """
     found: Any = None
     imported = 0
@@ -68,7 +68,7 @@ def locate(modules: list[str], names: list[str], importing: bool) -> Any:
             break
         found, imported = module, imported + 1
     if imported == 0:
-        raise Missing(
+        raise NotFoundError(
             f"there is no module {modules[0]!r}: check its spelling and sys.path"
             if importing
             else f"no module {modules[0]!r} is imported, and none is for a request: import it in the program"
@@ -91,7 +91,9 @@ def _module(name: str, importing: bool) -> Any:
         missing = exc.name if isinstance(exc, ModuleNotFoundError) else None
         if missing is not None and f"{name}.".startswith(f"{missing}."):
             return None
-        raise Missing(f"importing {name} raised {shown(exc)}: mend the module, or name another") from exc
+        raise NotFoundError(
+            f"importing {name} raised {shown(exc)}: mend the module, or name another"
+        ) from exc
 
 
 def _attribute(owner: Any, name: str, where: str, importing: bool) -> Any:
@@ -103,7 +105,7 @@ def _attribute(owner: Any, name: str, where: str, importing: bool) -> Any:
             return type.__getattribute__(owner, name)
         return object.__getattribute__(owner, name)
     except Exception as exc:
-        raise Missing(f"{where} has no {name!r}", lambda: _near(owner, name, importing)) from (
+        raise NotFoundError(f"{where} has no {name!r}", lambda: _near(owner, name, importing)) from (
             None if isinstance(exc, AttributeError) else exc
         )
 

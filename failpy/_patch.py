@@ -29,7 +29,17 @@ CO_ASYNC_GENERATOR = 0x200
 class Patch:
     """One Python function, the points that stand on it, and which of them are armed."""
 
-    __slots__ = ("__weakref__", "_armed", "_codes", "_forget", "_function", "_installed", "_key", "_names", "_original")
+    __slots__ = (
+        "__weakref__",
+        "_armed",
+        "_codes",
+        "_forget",
+        "_function",
+        "_installed",
+        "_key",
+        "_names",
+        "_original",
+    )
 
     def __init__(self, function: FunctionType) -> None:
         self._function = weakref.ref(function, self._gone)
@@ -99,7 +109,13 @@ def trampoline(code: CodeType, name: str, kind: str | None = None) -> CodeType:
     flags = code.co_flags
     varargs, varkw = bool(flags & CO_VARARGS), bool(flags & CO_VARKEYWORDS)
     template = _template(
-        kind or _kind(flags), positional, code.co_posonlyargcount, keyword, varargs, varkw, len(code.co_freevars)
+        kind or _kind(flags),
+        positional,
+        code.co_posonlyargcount,
+        keyword,
+        varargs,
+        varkw,
+        len(code.co_freevars),
     )
     parameters = code.co_varnames[: positional + keyword + varargs + varkw]
     names = dict(zip(template.co_varnames, parameters, strict=False))
@@ -225,9 +241,7 @@ def _template(
         parameters=", ".join(parameters),
         find=_FIND,
         name=_NAME,
-        evaluate=evaluate.format(
-            hit=f"__failpy_hit.hit({details})", ahit=f"__failpy_hit.ahit({details})"
-        ),
+        evaluate=evaluate.format(hit=f"__failpy_hit.hit({details})", ahit=f"__failpy_hit.ahit({details})"),
         value="" if kind == "async generator" else " __failpy_hit.value",
         proceed=proceed.format(call=", ".join(call)),
     ).replace("__failpy_body(): \n", "__failpy_body(): pass\n")

@@ -81,7 +81,7 @@ def _forward(wrapped: Callable[..., Any]) -> FunctionType:
 
 
 def _kind(target: Callable[..., Any]) -> str:
-    for candidate in (target, getattr(type(target), "__call__", None)):
+    for candidate in (target, type(target).__call__):
         if inspect.isasyncgenfunction(candidate):
             return "async generator"
         if inspect.isgeneratorfunction(candidate):

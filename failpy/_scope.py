@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from threading import Thread, current_thread
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from failpy._activation import Hit, TraceEntry
 from failpy._arming import Status, When, disable, enable, named_terms, release, status, statuses
 from failpy._context import Layer, current, process, set_current
 from failpy._errors import ScopeError
+from failpy._gate import task_name
 from failpy._grammar import as_terms
+from failpy._hit import Hit, TraceEntry
 from failpy._names import check_name
-from failpy._points import lock
+from failpy._registry import lock
 from failpy._strict import verdict
 from failpy._terms import Term, Terms
 from failpy._wrapping import wrap
@@ -41,7 +43,8 @@ class Scope(Layer):
         self._threads = threads
         self._entered = False
         self._armed = self.activations
-        self._trace: deque[TraceEntry] = deque(maxlen=_TRACE_LENGTH)
+        # As recorded, on the way of a hit; made readable when somebody reads.
+        self._trace: deque[tuple[str, int, Term | None, Thread, str | None]] = deque(maxlen=_TRACE_LENGTH)
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "open" if self._entered else "not entered"
@@ -100,11 +103,21 @@ class Scope(Layer):
     @property
     def trace(self) -> list[TraceEntry]:
         """Every hit of a point armed here, in order; of very many, the last 10,000."""
-        return list(self._trace)
+        return [
+            TraceEntry(
+                point,
+                nth,
+                "" if term is None else str(term),
+                None if term is None else term.action,
+                thread.name,
+                task,
+            )
+            for point, nth, term, thread, task in tuple(self._trace)
+        ]
 
     def record(self, hit: Hit[Any], chosen: Term | None) -> None:
         """Add a hit to the trace."""
-        self._trace.append(TraceEntry(hit, chosen))
+        self._trace.append((hit.point, hit.nth, chosen, current_thread(), task_name()))
 
     # --- opening and closing ---
 
@@ -113,7 +126,7 @@ class Scope(Layer):
         with lock:
             if self._entered:
                 raise ScopeError(
-                    "this scope has already been entered: a scope is used once, so make a new one with scope(...)"
+                    "this scope has already been entered: a scope is used once, so make a new one"
                 )
             self._entered = True
         parent = current()
@@ -169,13 +182,17 @@ class Scope(Layer):
         if self._entered and not self.closed and self.activations:
             import warnings
 
-            warnings.warn(f"{self!r} was never closed: use it in a `with` block", ResourceWarning, stacklevel=2)
+            warnings.warn(
+                f"{self!r} was never closed: use it in a `with` block", ResourceWarning, stacklevel=2
+            )
             self.close()
 
     def __call__(self, function: F, /) -> F:
         """Decorate a function of any of the four shapes: each call opens a scope like this one."""
         if self._entered:
-            raise ScopeError("this scope has been entered, so it cannot decorate: make a new one with scope(...)")
+            raise ScopeError(
+                "this scope has been entered, so it cannot decorate: make a new one with scope(...)"
+            )
         terms, seed, strict, threads = self._terms, self._seed, self._strict, self._threads
         return wrap(function, lambda: Scope(terms, seed, strict, threads))
 

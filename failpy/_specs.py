@@ -8,7 +8,7 @@ from typing import Any
 
 from failpy._errors import TermSyntaxError
 from failpy._literals import fresh_copy, literal_text, shown
-from failpy._lookup import Missing, locate, named
+from failpy._lookup import NotFoundError, locate, named
 from failpy._texts import exception_expression, exception_text
 
 __all__ = ["CallSpec", "ExceptionSpec", "build"]
@@ -32,7 +32,7 @@ class Spec:
         """Import the longest prefix that is a module, then follow the attributes."""
         try:
             return locate(modules, names, importing)
-        except Missing as exc:
+        except NotFoundError as exc:
             raise self._fault(f"{exc}") from exc.__cause__
 
 

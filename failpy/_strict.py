@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from failpy._activation import Activation
 from failpy._errors import FailpointError, NeverFired
-from failpy._points import declared, unknown
+from failpy._registry import declared, unknown
 from failpy._terms import Chance
 
 __all__ = ["verdict"]

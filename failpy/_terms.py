@@ -121,6 +121,7 @@ class Print(Term):
 
     __slots__ = ("msg",)
     action: ClassVar[str] = "print"
+    _holds: ClassVar[str] = "msg"
     msg: str | None
 
     def __init__(self, msg: str | None = None) -> None:
@@ -129,9 +130,6 @@ class Print(Term):
 
     def _argument(self) -> str | None:
         return "" if self.msg is None else literal_text(self.msg)
-
-    def _payload(self) -> object:
-        return self.msg
 
     def _expression(self) -> str:
         return "Print()" if self.msg is None else f"Print({self.msg!r})"
@@ -222,7 +220,7 @@ class Exit(Term):
 
     def __init__(self, code: int = 1) -> None:
         super().__init__()
-        if not isinstance(code, int) or isinstance(code, bool):
+        if isinstance(code, bool) or not isinstance(code, int):
             raise TypeError(f"an exit status must be an integer, not {shown(code)}: give one from 0 to 255")
         if not 0 <= code <= 255:
             raise ValueError(

@@ -7,7 +7,7 @@ from types import BuiltinFunctionType, GetSetDescriptorType, MemberDescriptorTyp
 from typing import Any
 
 from failpy._literals import MAX_WORD, WORD, literal_text, shown
-from failpy._lookup import Missing, locate, named
+from failpy._lookup import NotFoundError, locate, named
 
 __all__ = ["callable_expression", "callable_text", "exception_expression", "exception_text"]
 
@@ -61,7 +61,7 @@ def _leads_to(modules: list[str], names: list[str], target: object) -> bool:
         return False
     try:
         return locate(modules, names, importing=False) is target
-    except Missing:
+    except NotFoundError:
         return False
 
 

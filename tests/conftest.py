@@ -10,7 +10,7 @@ import pytest
 
 from failpy import fail
 from failpy._context import process
-from failpy._points import armed
+from failpy._registry import armed
 
 _numbers = count()
 

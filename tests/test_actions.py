@@ -51,7 +51,9 @@ def test_a_raised_class_is_a_new_exception_every_time(name: str) -> None:
             except KeyError as exc:
                 errors.append(exc)
     assert len({id(error) for error in errors}) == 2
-    assert errors[1].__notes__ == [f"injected by failpoint {name!r}: hit 3, raise(KeyError), of 1*off->raise(KeyError)"]
+    assert errors[1].__notes__ == [
+        f"injected by failpoint {name!r}: hit 3, raise(KeyError), of 1*off->raise(KeyError)"
+    ]
 
 
 def test_a_raised_instance_is_raised_itself_and_starts_clean(name: str) -> None:
@@ -65,7 +67,7 @@ def test_a_raised_instance_is_raised_itself_and_starts_clean(name: str) -> None:
         with pytest.raises(KeyError) as caught:
             point(name).hit()
     assert caught.value is error
-    assert error.__notes__ == [f"injected by failpoint {name!r}: hit 2, raise(KeyError(\"k\"))"]
+    assert error.__notes__ == [f'injected by failpoint {name!r}: hit 2, raise(KeyError("k"))']
     assert error.__context__ is None
     assert len(caught.traceback) <= 3
 
@@ -88,7 +90,9 @@ def test_raising_within_a_handler_keeps_the_context(name: str) -> None:
     assert isinstance(caught.value.__context__, ValueError)
 
 
-@pytest.mark.parametrize(("terms", "message"), [("panic", "failpoint panic: {}"), ('panic("boom")', "failpoint panic: boom")])
+@pytest.mark.parametrize(
+    ("terms", "message"), [("panic", "failpoint panic: {}"), ('panic("boom")', "failpoint panic: boom")]
+)
 def test_panic_cannot_be_swallowed(terms: str, message: str, name: str) -> None:
     with fail.scope({name: terms}), pytest.raises(fail.FailpointPanic) as caught:
         try:
@@ -320,9 +324,10 @@ def test_a_sleeper_is_woken_when_its_point_is_disarmed(name: str) -> None:
 
 
 def test_a_pause_that_nobody_ends_is_an_error(name: str) -> None:
-    with fail.scope({name: "pause(10ms)"}) as scope, pytest.raises(fail.PauseTimeout, match="0.01 s") as caught:
+    with (
+        fail.scope({name: "pause(10ms)"}) as scope,
+        pytest.raises(fail.PauseTimeout, match="0.01 s") as caught,
+    ):
         point(name).hit()
     assert isinstance(caught.value, TimeoutError)
     assert scope.status(name).paused == 0
-
-

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from failpy import fail, failpoint
-from failpy._points import armed
+from failpy._registry import armed
 
 
 @failpoint("concurrency.value", returns=int)

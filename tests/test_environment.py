@@ -127,7 +127,19 @@ def test_an_endpoint_that_is_not_there_yet_is_refused() -> None:
 
 def test_import_is_light() -> None:
     """Nothing that a program may not need: no event loop, no http, no wrapt."""
-    heavy = {"asyncio", "trio", "anyio", "http", "socket", "argparse", "wrapt", "logging", "dataclasses", "random", "difflib"}
+    heavy = {
+        "asyncio",
+        "trio",
+        "anyio",
+        "http",
+        "socket",
+        "argparse",
+        "wrapt",
+        "logging",
+        "dataclasses",
+        "random",
+        "difflib",
+    }
     program = "import sys, failpy; print(sorted(sys.modules))"
     ended = subprocess.run([sys.executable, "-S", "-c", f"import sys; sys.path[:0] = {sys.path!r}; {program}"],
                            capture_output=True, text=True, timeout=60)  # fmt: skip

@@ -58,9 +58,7 @@ def test_the_demonstration_comes_out_as_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("nth", range(1, len(ITEMS) + 1))
-def test_the_faulty_watcher_ships_again_exactly_the_event_it_died_on(
-    tmp_path: Path, nth: int
-) -> None:
+def test_the_faulty_watcher_ships_again_exactly_the_event_it_died_on(tmp_path: Path, nth: int) -> None:
     terms = f"watch.before_save={nth - 1}*off->1*kill"
 
     killed = watch(tmp_path, "follow", "shop", FAILPY_FAILPOINTS=terms)

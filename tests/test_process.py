@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from failpy import fail, failpoint
-from failpy._points import armed
+from failpy._registry import armed
 
 
 @failpoint("process.greet", returns=str)

@@ -39,7 +39,10 @@ def test_refused_when_enabling(returns: Any, value: object, name: str) -> None:
         return "body"
 
     fail.enable(name, "1*off")
-    for arm in (lambda: fail.enable(name, fail.Return(value)), lambda: fail.scope({name: fail.Return(value)}).open()):
+    for arm in (
+        lambda: fail.enable(name, fail.Return(value)),
+        lambda: fail.scope({name: fail.Return(value)}).open(),
+    ):
         with pytest.raises(fail.ReturnTypeError) as caught:
             arm()
         assert repr(name) in str(caught.value)
@@ -78,7 +81,9 @@ def test_a_type_that_nothing_can_be_checked_against(bad: Any, name: str) -> None
 
 def test_one_name_has_one_type(name: str) -> None:
     failpoint(name, returns=str)(lambda: "")
-    with pytest.raises(fail.FailpointConflict, match=r"returns=int at .*test_returns.py:\d+, but with returns=str at"):
+    with pytest.raises(
+        fail.FailpointConflict, match=r"returns=int at .*test_returns.py:\d+, but with returns=str at"
+    ):
         failpoint(name, returns=int)(lambda: 1)
     with pytest.raises(fail.FailpointConflict):
         failpoint(name)(lambda: None)
@@ -101,7 +106,9 @@ def test_a_body_may_come_before_the_decorator_that_says_the_type(name: str) -> N
     assert fail.point(name).returns is str
 
 
-def test_reloading_a_module_is_not_a_conflict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_reloading_a_module_is_not_a_conflict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     source = tmp_path / "reloaded_module.py"
     text = f"from failpy import failpoint\n@failpoint({name!r}, returns=str)\ndef function():\n    return 'body'\n"
     source.write_text(text)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from failpy import fail, failpoint
-from failpy._points import armed
+from failpy._registry import armed
 
 
 @failpoint("scope.greet", returns=str)
@@ -350,7 +350,7 @@ async def test_the_trace_names_the_task() -> None:
     async with fail.scope({GREET: 'return("a")'}) as scope:
         await asyncio.create_task(agreet(), name="worker-7")
     assert [entry.task for entry in scope.trace] == ["worker-7"]
-    assert "worker-7" in repr(scope.trace[0])
+    assert "worker-7" in str(scope.trace[0])
 
 
 # --- as a decorator ---

@@ -354,7 +354,9 @@ def test_a_generator_evaluates_at_its_first_step_and_closes_its_body(name: str) 
 # --- a Python function stays the object it is ---
 
 
-def sample(a: int, b: str = "b", /, c: float = 1.0, *args: int, d: int, e: str = "e", **kw: object) -> tuple[Any, ...]:
+def sample(
+    a: int, b: str = "b", /, c: float = 1.0, *args: int, d: int, e: str = "e", **kw: object
+) -> tuple[Any, ...]:
     """Every kind of parameter there is."""
     return a, b, c, args, d, e, kw
 
@@ -390,7 +392,7 @@ class TestNothingShows:
         assert not hasattr(sample, "__wrapped__")
 
     def test_source(self) -> None:
-        assert inspect.getsource(sample).startswith("def sample(a: int,")
+        assert inspect.getsource(sample).startswith("def sample(")
         assert inspect.getsourcefile(sample) == __file__
 
     def test_arguments_arrive(self) -> None:

@@ -14,9 +14,24 @@ from failpy._terms import Terms
 if TYPE_CHECKING:
     from failpy._activation import Activation
 
-__all__ = ["Declared", "Site", "Switch", "arm", "armed", "declare", "declared", "disarm", "lock", "names"]
+__all__ = [
+    "BODY",
+    "Declared",
+    "Site",
+    "Switch",
+    "arm",
+    "armed",
+    "declare",
+    "declared",
+    "disarm",
+    "lock",
+    "names",
+]
 
 T = TypeVar("T")
+
+BODY = "<body>"
+"""Where a site is that is no decorated function."""
 
 
 class Site(NamedTuple):
@@ -122,7 +137,7 @@ def declare(
 
     Raises:
         FailpointConflict: when another site declares another type.
-        ReturnTypeError: when it is armed already, or its catalogue has a fault, with a `return` of another type.
+        ReturnTypeError: when it is armed, or its catalogue has a fault, with a `return` of another type.
     """
     types = accepted(returns)
     with lock:
@@ -171,8 +186,9 @@ def disarm(activations: Iterable[Activation]) -> None:
             holders = _armed.get(activation.name, {})
             holders.pop(activation, None)
             if not holders and _armed.pop(activation.name, None) is not None:
-                if activation.name in _declared:
-                    _declared[activation.name].set_armed(False)
+                point = _declared.get(activation.name)
+                if point is not None:
+                    point.set_armed(False)
 
 
 def armed() -> dict[str, int]:

@@ -1,0 +1,155 @@
+"""One hit: execution reached an armed point, and what is to come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from failpy._context import muted
+from failpy._gate import Gate
+from failpy._registry import declared
+from failpy._returns import check_value
+from failpy._terms import Off, Term, Terms
+
+__all__ = ["Hit", "TraceEntry"]
+
+T = TypeVar("T")
+
+_NOTE = "injected by failpoint "
+
+
+class Hit(Generic[T]):
+    """Execution reached an armed point. A block or an expression gets it only when `return` fired.
+
+    Attributes:
+        point: The name of the point.
+        value: The value of the `return` that fired.
+        nth: Which hit of the activation this is, from 1.
+        term: The term that acts, or `Off()` when none was allowed.
+        terms: The whole chain.
+        args: The positional arguments of the decorated call, defaults filled in.
+        kwargs: Every parameter of the decorated call that has a name to pass it by, however the
+            caller passed it, and its other keyword arguments.
+        values: What the code gave to `hit(...)` or `ahit(...)`.
+    """
+
+    # Defaults of the class, so that a hit which uses none of them does not pay for them.
+    nth = 0
+    term: Term = Off()
+    value: T = None  # type: ignore[assignment]  # until a `return` fires
+    error: BaseException | None = None
+    diverted = False
+    gate: Gate | None = None
+    waiting: dict[Gate, Hit[Any]] | None = None
+    _awaitable: Awaitable[Any] | None = None
+
+    def __init__(
+        self,
+        point: str,
+        terms: Terms,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        values: Mapping[str, Any],
+    ) -> None:
+        self.point = point
+        self.terms = terms
+        self.args = args
+        self.kwargs = kwargs
+        self.values = values
+
+    def __repr__(self) -> str:
+        return f"<Hit {self.nth} of {self.point!r}: {self.term}>"
+
+    def leave(self) -> None:
+        """Wait no more."""
+        if self.waiting is not None and self.gate is not None:
+            self.waiting.pop(self.gate, None)
+
+    def divert(self, value: T) -> None:
+        """Let the site return this value."""
+        self.value = value
+        self.diverted = True
+
+    def inject(self, error: BaseException) -> None:
+        """Let the site raise this exception, with a note (PEP 678) that says where it is from."""
+        chain = "" if len(self.terms) == 1 else f", of {self.terms}"
+        note = f"{_NOTE}{self.point!r}: hit {self.nth}, {self.term}{chain}"
+        try:
+            earlier = getattr(error, "__notes__", ())
+            if earlier:  # the same instance was raised before
+                error.__notes__ = [each for each in earlier if not each.startswith(_NOTE)]
+            error.add_note(note)
+        except Exception:  # noqa: S110 - a frozen exception takes no note, and is raised without
+            pass
+        self.error = error
+        self.diverted = True
+
+    def take_error(self) -> BaseException:
+        """The exception to raise, which the hit then forgets: the two would keep each other alive."""
+        error, self.error = self.error, None
+        assert error is not None
+        return error
+
+    def answer(self, result: Any) -> None:
+        """Take what a callable said: None lets execution pass, anything else is its `return`."""
+        if hasattr(type(result), "__await__"):
+            self._awaitable = result
+        elif result is not None:
+            point = declared(self.point)
+            if point is not None:
+                try:
+                    check_value(self.point, point.returns, point.accepted, result, str(self.term))
+                except TypeError as exc:
+                    self.inject(exc)
+                    return
+            self.divert(result)
+
+    def settle(self) -> Hit[T] | None:
+        """The hit if it diverts execution, else None. For a site that cannot await."""
+        if self._awaitable is not None:
+            awaitable, self._awaitable = self._awaitable, None
+            getattr(awaitable, "close", lambda: None)()
+            self.inject(
+                TypeError(
+                    f"{self.term} at failpoint {self.point!r} gave an awaitable, and the site is not async: "
+                    "give it a plain function, or use `async with` or `await ...ahit()` there"
+                )
+            )
+        return self if self.diverted else None
+
+    async def asettle(self) -> Hit[T] | None:
+        """The same for a site that can."""
+        if self._awaitable is not None:
+            awaitable, self._awaitable = self._awaitable, None
+            with muted():
+                try:
+                    result = await awaitable
+                except Exception as exc:
+                    self.inject(exc)
+                else:
+                    self.answer(result)
+        return self if self.diverted else None
+
+
+class TraceEntry(NamedTuple):
+    """One hit in a scope's trace.
+
+    Attributes:
+        point: The name of the point.
+        nth: Which hit of the activation, from 1.
+        term: The text of the term that acted, or `""` when none was allowed.
+        action: Its action, or None.
+        thread: The name of the thread.
+        task: The name of the asyncio or trio task, or None.
+    """
+
+    point: str
+    nth: int
+    term: str
+    action: str | None
+    thread: str
+    task: str | None
+
+    def __str__(self) -> str:
+        where = self.thread if self.task is None else f"{self.thread}, {self.task}"
+        return f"{self.point} #{self.nth} {self.term or 'passed'} in {where}"

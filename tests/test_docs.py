@@ -1,0 +1,80 @@
+"""Every block of the README and the documentation, and every example in a docstring, runs as shown.
+
+Each page and each module gets a process of its own: a failpoint stays declared as long as its process.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import failpy
+from tests import run_page
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = Path(failpy.__file__).parent
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+MODULES = [path for path in sorted(PACKAGE.glob("*.py")) if ">>> " in path.read_text(encoding="utf-8")]
+DOCTEST = """
+import doctest, importlib, sys
+module = importlib.import_module(sys.argv[1])
+sys.exit(doctest.testmod(module, report=False).failed)
+"""
+
+
+def run(*arguments: str, cwd: Path) -> None:
+    kept = {key: text for key, text in os.environ.items() if not key.startswith("FAILPY")}
+    folders = [str(PACKAGE.parent), *filter(None, [kept.get("PYTHONPATH")])]
+    programs = [str(Path(sys.executable).parent), kept["PATH"]]
+    own = {
+        "PYTHONPATH": os.pathsep.join(folders),
+        "PATH": os.pathsep.join(programs),
+        "COLUMNS": "60",
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    }
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", *arguments],
+        cwd=cwd,
+        env=kept | own,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_page(page: Path, tmp_path: Path) -> None:
+    run(run_page.__file__, str(page), cwd=tmp_path)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
+def test_docstrings(module: Path, tmp_path: Path) -> None:
+    run("-c", DOCTEST, f"failpy.{module.stem}".removesuffix(".__init__"), cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("page", "complaint"),
+    [
+        ("```python\nprint(1)\n```\n<!-- output -->\n```text\n2\n```", "but this was printed"),
+        ("```python\nprint(1)\n```", "not shown"),
+        ("```python\nraise KeyError\n```", "KeyError"),
+        ("<!-- expect: KeyError -->\n```python\npass\n```", "raised no KeyError"),
+        ("```console\n$ echo 1\n2\n```", "but this was printed"),
+        ("```pyhton\n```", "nobody knows how to run 'pyhton'"),
+        ("```\n```", "without a language"),
+        ("<!-- not run -->\n```python\n```", "needs a reason"),
+        ("```python\n1\n", "not closed"),
+    ],
+)
+def test_a_page_that_is_wrong_fails(page: str, complaint: str, tmp_path: Path) -> None:
+    path = tmp_path / "page.md"
+    path.write_text(page, encoding="utf-8")
+    with pytest.raises(AssertionError, match=complaint):
+        run(run_page.__file__, str(path), cwd=tmp_path)
