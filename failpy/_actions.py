@@ -40,7 +40,11 @@ def effect_of(term: Term) -> Effect | None:
 
 def waited(hit: Hit[Any], opened: bool) -> None:
     """What follows when a wait is over: a pause whose time is up is an error."""
-    if isinstance(hit.term, Pause) and not opened:
+    if opened:
+        outcome = None if hit.gate is None else hit.gate.outcome
+        if outcome is not None:
+            outcome()
+    elif isinstance(hit.term, Pause):
         hit.inject(
             PauseTimeout(
                 f"failpoint {hit.point!r} was paused for {hit.term.timeout:g} s and nobody resumed it: "
@@ -49,10 +53,15 @@ def waited(hit: Hit[Any], opened: bool) -> None:
         )
 
 
-def warn_if_blocking(hit: Hit[Any]) -> None:
-    """Warn when this hit is about to hold up a whole event loop."""
+def warn_if_blocking(what: str, instead: str) -> None:
+    """Warn when a wait in this thread is about to hold up a whole event loop.
+
+    Args:
+        what: What waits.
+        instead: What does not hold it up.
+    """
     loop = event_loop()
-    if loop is None or isinstance(hit.term, Yield):
+    if loop is None:
         return
     import warnings
 
@@ -61,9 +70,8 @@ def warn_if_blocking(hit: Hit[Any]) -> None:
         frame = frame.f_back
     site, line = (frame.f_code.co_filename, frame.f_lineno) if frame else ("?", 0)
     warnings.warn_explicit(
-        f"{hit.term} at failpoint {hit.point!r} blocks the {loop} event loop of this thread, "
-        f"and every task on it, at {site}:{line}: "
-        "use `async with` or `await ...ahit()` there, or decorate an async function",
+        f"{what} blocks the {loop} event loop of this thread, and every task on it, "
+        f"at {site}:{line}: {instead}",
         BlockingWarning,
         site,
         line,

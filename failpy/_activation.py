@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,10 @@ from failpy._actions import effect_of, seconds_to_wait, waited, warn_if_blocking
 from failpy._context import Layer, find, muted
 from failpy._gate import Gate
 from failpy._hit import Hit
+from failpy._order import Order
+from failpy._registry import clock
 from failpy._terms import Chance, Count, Term, Terms
+from failpy._turns import Turns
 
 if TYPE_CHECKING:
     from random import Random
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Activation"]
 
 _NOTHING: Mapping[str, Any] = {}
+_INSTEAD = "use `async with` or `await ...ahit()` there, or decorate an async function"
 
 
 class _Step:
@@ -42,6 +47,8 @@ class Activation:
         terms: The chain, resolved.
         when: A predicate over the hit; where it is false the hit passes and consumes nothing.
         layer: Where it is enabled. Kept weakly, so that a scope nobody closes can still be collected.
+        orders: What a hit waits for its turn in.
+        passive: Whether it only observes, and the hit is then for what an outer layer has armed.
     """
 
     __slots__ = (
@@ -52,9 +59,13 @@ class Activation:
         "_random",
         "_retired",
         "_steps",
+        "_waiters",
+        "armed_at",
         "fired",
         "hits",
         "name",
+        "orders",
+        "passive",
         "selected",
         "terms",
         "when",
@@ -65,10 +76,15 @@ class Activation:
         name: str,
         terms: Terms,
         *,
-        when: Callable[[Hit[Any]], object] | None,
+        when: Callable[[Hit[Any]], object] | None = None,
         layer: Layer,
+        orders: tuple[Order, ...] = (),
+        passive: bool = False,
     ) -> None:
         self.name = name
+        self.orders = orders
+        self.passive = passive
+        self.armed_at = next(clock)
         self.terms = terms
         self.when = when
         self.hits = 0
@@ -80,6 +96,7 @@ class Activation:
         # Reentrant: a signal handler may hit the point while its own thread is choosing.
         self._lock = RLock()
         self._gates: dict[Gate, Hit[Any]] = {}
+        self._waiters: list[tuple[int, Gate]] = []
         self._steps = tuple(_Step(i, term) for i, term in enumerate(terms))
         self._left = {
             (i, j): modifier.count
@@ -92,7 +109,7 @@ class Activation:
     def paused(self) -> int:
         """How many hits wait at a `pause` now."""
         with self._lock:
-            return sum(hit.term.action == "pause" for hit in tuple(self._gates.values()))
+            return sum(hit.term.action == "pause" for hit in self.waiting)
 
     def hit(
         self,
@@ -106,16 +123,29 @@ class Activation:
             The hit when it diverts execution: then its error, if it has one, is to be raised, else
             its value returned. None when execution goes on.
         """
-        hit = self._begin(args, kwargs, values)
+        if self.orders:
+            turns = Turns(self.orders, self.name)
+            try:
+                for gate in turns:
+                    turns.came(gate, gate.block())
+                hit = turns.through(self._begin(args, kwargs, values))
+            finally:
+                turns.leave()
+        else:
+            hit = self._begin(args, kwargs, values)
         if hit is None:
             return None
         if hit.gate is not None:
             try:
-                warn_if_blocking(hit)
+                if hit.gate.seconds:
+                    warn_if_blocking(f"{hit.term} at failpoint {hit.point!r}", _INSTEAD)
                 waited(hit, hit.gate.block())
             finally:
                 hit.leave()
-        return hit.settle()
+        if self.passive:
+            outer = self._outer()
+            return None if outer is None else outer.hit(args, kwargs, values)
+        return self._deliver(hit.settle())
 
     async def ahit(
         self,
@@ -124,7 +154,16 @@ class Activation:
         values: Mapping[str, Any] = _NOTHING,
     ) -> Hit[Any] | None:
         """The same in a task: it waits without holding up the event loop."""
-        hit = self._begin(args, kwargs, values)
+        if self.orders:
+            turns = Turns(self.orders, self.name)
+            try:
+                for gate in turns:
+                    turns.came(gate, await gate.park())
+                hit = turns.through(self._begin(args, kwargs, values))
+            finally:
+                turns.leave()
+        else:
+            hit = self._begin(args, kwargs, values)
         if hit is None:
             return None
         if hit.gate is not None:
@@ -132,11 +171,26 @@ class Activation:
                 waited(hit, await hit.gate.park())
             finally:
                 hit.leave()
-        return await hit.asettle()
+        if self.passive:
+            outer = self._outer()
+            return None if outer is None else await outer.ahit(args, kwargs, values)
+        return self._deliver(await hit.asettle())
+
+    def _outer(self) -> Activation | None:
+        layer = self._layer()
+        return None if layer is None else find(self.name, layer.parent)
+
+    def _deliver(self, hit: Hit[Any] | None) -> Hit[Any] | None:
+        if hit is not None and hit.error is not None:
+            layer = self._layer()
+            if layer is not None:
+                layer.injected(hit, hit.error)
+        return hit
 
     def _begin(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], values: Mapping[str, Any]
     ) -> Hit[Any] | None:
+        """Count a hit and begin what its term does; None when it is no hit after all."""
         hit: Hit[Any] = Hit(self.name, self.terms, args, kwargs, values)
         if self.when is not None:
             with muted():
@@ -149,18 +203,17 @@ class Activation:
             # Re-armed or disarmed between the look-up and here: the hit is for what is there now.
             successor = find(self.name)
             return None if successor is None or successor is self else successor._begin(args, kwargs, values)
-        if step is None:
-            return None
-        if step.effect is not None:
+        if step is not None and step.effect is not None:
             step.effect(hit, step.term)
         return hit
 
     def _admit(self, hit: Hit[Any]) -> _Step | None:
         """Count the hit and choose the first step whose modifiers allow it."""
         self.hits = hit.nth = self.hits + 1
+        hit.activation = self
         for step in self._steps:
             if not step.term.modifiers or self._allows(step):
-                hit.term = step.term
+                hit.term = hit.chosen = step.term
                 self.selected += 1
                 self.fired += step.fires
                 if step.seconds is not None:
@@ -172,8 +225,29 @@ class Activation:
             step = None
         layer = self._layer()
         if layer is not None:
-            layer.record(hit, None if step is None else step.term)
+            layer.record(hit)
+        if self._waiters:
+            self._tell_waiters(hit)
         return step
+
+    def _tell_waiters(self, hit: Hit[Any]) -> None:
+        for nth, gate in tuple(self._waiters):
+            if nth <= hit.nth:
+                self._waiters.remove((nth, gate))
+                gate.open(hit)
+
+    def wait_for(self, nth: int, gate: Gate) -> bool:
+        """Let the gate be opened by the nth hit. False when that has happened already."""
+        with self._lock:
+            if self.hits < nth and not self._retired:
+                self._waiters.append((nth, gate))
+                return True
+            return False
+
+    def wait_no_more(self, nth: int, gate: Gate) -> None:
+        """Forget the gate."""
+        with self._lock, suppress(ValueError):
+            self._waiters.remove((nth, gate))
 
     def _allows(self, step: _Step) -> bool:
         for j, modifier in enumerate(step.term.modifiers):
@@ -199,11 +273,18 @@ class Activation:
         """Choose no more terms, and let go of every hit that waits here."""
         with self._lock:
             self._retired = True
-            gates = tuple(self._gates)
+            gates = (*self._gates, *(gate for _, gate in self._waiters))
         for gate in gates:
             gate.open()
+
+    @property
+    def waiting(self) -> list[Hit[Any]]:
+        """The hits that sleep or are paused here now."""
+        with self._lock:
+            return list(self._gates.values())
 
     def forget_threads(self) -> None:
         """In a forked child: no other thread is left to hold the lock or to wait."""
         self._lock = RLock()
         self._gates.clear()
+        self._waiters.clear()

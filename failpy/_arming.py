@@ -87,7 +87,10 @@ def enable(
         raise TypeError(f"when must be a callable that takes the hit, not {when!r}")
     for chain in terms.values():
         resolve(chain, importing=importing)
-    fresh = {name: Activation(name, chain, when=when, layer=layer) for name, chain in terms.items()}
+    fresh = {
+        name: Activation(name, chain, when=when, layer=layer, orders=layer.orders_of(name))
+        for name, chain in terms.items()
+    }
     with lock:
         if layer.closed:
             raise ScopeError(
@@ -138,7 +141,7 @@ def status(name: str, activations: Mapping[str, Activation]) -> Status:
         raise unknown(name)
     return Status(
         name=name,
-        terms="" if activation is None else str(activation.terms),
+        terms="" if activation is None or activation.passive else str(activation.terms),
         hits=0 if activation is None else activation.hits,
         fired=0 if activation is None else activation.fired,
         paused=0 if activation is None else activation.paused,

@@ -8,15 +8,16 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from failpy._config import config
+from failpy._registry import missed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from failpy._activation import Activation
     from failpy._hit import Hit
-    from failpy._terms import Term
+    from failpy._order import Order
 
-__all__ = ["Layer", "current", "find", "muted", "process", "set_current"]
+__all__ = ["Layer", "current", "find", "inside", "muted", "process", "set_current"]
 
 
 class Layer:
@@ -41,8 +42,15 @@ class Layer:
             self._seed = drawn if config.seed is None else config.seed
         return self._seed
 
-    def record(self, hit: Hit[Any], chosen: Term | None) -> None:
-        """Take notice of a hit that met an activation of this layer, and of the term chosen for it."""
+    def record(self, hit: Hit[Any]) -> None:
+        """Take notice of a hit that met an activation of this layer."""
+
+    def injected(self, hit: Hit[Any], error: BaseException) -> None:
+        """Take notice of an exception that this hit is about to raise."""
+
+    def orders_of(self, name: str) -> tuple[Order, ...]:
+        """What a hit of this point waits for its turn in."""
+        return ()
 
     def open_ancestor(self) -> Layer:
         """The nearest enclosing layer that is still open; the process layer always is."""
@@ -101,14 +109,22 @@ def set_current(layer: Layer) -> None:
     _set(layer)
 
 
-def find(name: str) -> Activation | None:
-    """The activation that a hit of this point, in this context, is for."""
-    layer: Layer | None = _get()
+def find(name: str, start: Layer | None = None) -> Activation | None:
+    """The activation that a hit of this point is for.
+
+    Args:
+        name: The point.
+        start: The layer to begin at; this context's innermost unless given.
+    """
+    innermost = _get() if start is None else start
+    layer: Layer | None = innermost
     while layer is not None:
         activation = layer.activations.get(name)
         if activation is not None:
             return activation
         layer = layer.parent
+    if innermost is process and start is None:
+        missed(name)
     return None
 
 
@@ -131,3 +147,26 @@ class muted:
         self._layer.closed = True
         self._layer.parent = self._previous
         set_current(self._previous)
+
+
+class inside:
+    """A block that runs in a layer, whatever the context has. It may be entered again and again.
+
+    Args:
+        layer: The layer; entered again, it is the one that the block had left.
+    """
+
+    __slots__ = ("_layer", "_outside")
+
+    def __init__(self, layer: Layer) -> None:
+        self._layer = layer
+
+    def __enter__(self) -> None:
+        self._outside = current()
+        set_current(self._layer)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self._layer = current()  # the block may be in a scope that it opened itself
+        set_current(self._outside)

@@ -6,17 +6,23 @@ from collections.abc import Iterable
 
 __all__ = [
     "BlockingWarning",
+    "Deadlock",
     "FailpointConflict",
     "FailpointError",
     "FailpointPanic",
+    "Failure",
+    "HitError",
     "Injected",
     "InvalidName",
     "NeverFired",
     "PauseTimeout",
     "ReturnTypeError",
     "ScopeError",
+    "Swallowed",
     "TermSyntaxError",
     "UnknownFailpoint",
+    "Unwind",
+    "WaitTimeout",
     "did_you_mean",
 ]
 
@@ -90,6 +96,38 @@ class NeverFired(FailpointError, AssertionError):
 
 class PauseTimeout(FailpointError, TimeoutError):
     """A paused hit that nobody resumed in time."""
+
+
+class WaitTimeout(FailpointError, TimeoutError):
+    """What somebody waited for, a hit or its turn in an order, did not come in time."""
+
+
+class Deadlock(FailpointError, RuntimeError):
+    """Orders that contradict each other: no hit could ever be the next."""
+
+
+class HitError(FailpointError, RuntimeError):
+    """A hit decided that is not paused, or not any more."""
+
+
+class Failure(FailpointError, AssertionError):
+    """What `scope.error` and `scope.fatal` record."""
+
+
+class Swallowed(FailpointError, AssertionError):
+    """An injected exception that some code handled, in a scope where nothing may."""
+
+
+class Unwind(BaseException):
+    """What `scope.fatal` unwinds a thread or a task with. Only the scope catches it.
+
+    Attributes:
+        scope: The scope that it belongs to.
+    """
+
+    def __init__(self, scope: object) -> None:
+        super().__init__("unwinding after scope.fatal(...)")
+        self.scope = scope
 
 
 class BlockingWarning(RuntimeWarning):

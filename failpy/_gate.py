@@ -1,4 +1,4 @@
-"""A gate that holds one hit, in a thread or in a task, until it is opened or its time is up."""
+"""A gate that holds a thread or a task until it is opened or its time is up."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from threading import Lock
-from typing import TYPE_CHECKING
+from threading import Lock, Thread, current_thread
+from typing import TYPE_CHECKING, Any
 
 from failpy._context import muted
 from failpy._errors import FailpointError
@@ -17,18 +17,22 @@ if TYPE_CHECKING:
 
 _modules = sys.modules
 
-__all__ = ["Gate", "event_loop", "task_name"]
+__all__ = ["Gate", "current_task", "event_loop", "task_name"]
 
 
-def task_name() -> str | None:
-    """The name of the asyncio or trio task that runs, or None."""
+def current_task() -> Any:
+    """The asyncio or trio task that runs, or None."""
     loop = event_loop()
     if loop is None:
         return None
-    if loop == "trio":
-        return str(_modules["trio"].lowlevel.current_task().name)
-    task = _modules["asyncio"].current_task()
-    return None if task is None else str(task.get_name())
+    return _modules["trio"].lowlevel.current_task() if loop == "trio" else _modules["asyncio"].current_task()
+
+
+def task_name(task: Any) -> str | None:
+    """What a task is called: asyncio asks it, trio looks."""
+    if task is None:
+        return None
+    return str(task.get_name() if hasattr(task, "get_name") else task.name)
 
 
 def event_loop() -> str | None:
@@ -49,28 +53,44 @@ def event_loop() -> str | None:
 
 
 class Gate:
-    """Where one hit waits. Opening is for good, and may come from any thread, before or after.
+    """Where a hit waits, or who waits for one. Opening is for good, from any thread, before or after.
 
     Args:
         seconds: How long to wait at the most.
+
+    Attributes:
+        outcome: What the one that opened it passed on.
+        thread: The thread that waits here, while one does.
+        task: The task that waits here, while one does.
     """
 
-    __slots__ = ("_lock", "_opened", "_wake", "seconds")
+    __slots__ = ("_closed", "_lock", "_opened", "_wake", "outcome", "seconds", "task", "thread")
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
+        self.outcome: Any = None
+        self.thread: Thread | None = None
+        self.task: Any = None
         self._lock = Lock()
-        self._opened = False
+        self._opened = self._closed = False
         self._wake: Callable[[], object] | None = None
 
-    def open(self) -> None:
-        """Let the hit go on. Opening an open gate does nothing."""
+    def open(self, outcome: Any = None) -> bool:
+        """Let who waits go on.
+
+        Returns:
+            Whether this is what opened it; False when it was open already, or the time was up.
+        """
         with self._lock:
-            self._opened = True
+            if self._closed:
+                return False
+            self._opened = self._closed = True
+            self.outcome = outcome
             wake, self._wake = self._wake, None
         if wake is not None:
             with muted():  # waking an event loop writes to a socket
                 wake()
+        return True
 
     def _on_open(self, wake: Callable[[], object]) -> bool:
         with self._lock:
@@ -78,75 +98,87 @@ class Gate:
                 self._wake = wake
             return not self._opened
 
+    def _close(self) -> bool:
+        """No more waiting: whether it was opened before."""
+        with self._lock:
+            self._closed = True
+            self._wake = None
+            return self._opened
+
     def block(self) -> bool:
         """Wait in this thread.
 
         Returns:
             Whether the gate was opened; False when the time was up.
         """
-        if self.seconds == 0:
-            time.sleep(0)
-            return self._opened
-        barrier = Lock()
-        barrier.acquire()
-        if not self._on_open(barrier.release):
-            return True
-        return barrier.acquire(timeout=self.seconds)
+        self.thread = current_thread()
+        try:
+            if self.seconds == 0:
+                time.sleep(0)
+            else:
+                barrier = Lock()
+                barrier.acquire()
+                if self._on_open(barrier.release):
+                    barrier.acquire(timeout=self.seconds)
+        finally:
+            opened = self._close()
+        return opened
 
     async def park(self) -> bool:
         """Wait in this task and leave its event loop free. Otherwise as `block`."""
         loop = event_loop()
-        if loop == "asyncio":
-            return await self._park_asyncio()
-        if loop == "trio":
-            return await self._park_trio()
-        raise FailpointError(
-            "a failpoint can wait in a task only under asyncio or trio, and neither runs here: "
-            "use the sync form (`with`, `.hit()`), which blocks the thread"
-        )
+        if loop is None:
+            self._close()
+            raise FailpointError(
+                "a failpoint can wait in a task only under asyncio or trio, and neither runs here: "
+                "use the sync form (`with`, `.hit()`), which blocks the thread"
+            )
+        self.thread, self.task = current_thread(), current_task()
+        try:
+            await (self._park_asyncio() if loop == "asyncio" else self._park_trio())
+        finally:
+            opened = self._close()
+        return opened
 
-    async def _park_asyncio(self) -> bool:
+    async def _park_asyncio(self) -> None:
         import asyncio
 
         if self.seconds == 0:
             await asyncio.sleep(0)
-            return self._opened
+            return
         loop = asyncio.get_running_loop()
-        opened: asyncio.Future[bool] = loop.create_future()
+        woken: asyncio.Future[None] = loop.create_future()
 
         def wake() -> None:
             # A loop that has closed has nothing left that could wait.
             with suppress(RuntimeError):
-                loop.call_soon_threadsafe(_settle, opened, True)
+                loop.call_soon_threadsafe(_settle, woken)
 
-        if not self._on_open(wake):
-            return True
-        timer = loop.call_later(self.seconds, _settle, opened, False)
-        try:
-            return await opened
-        finally:
-            timer.cancel()
+        if self._on_open(wake):
+            timer = loop.call_later(self.seconds, _settle, woken)
+            try:
+                await woken
+            finally:
+                timer.cancel()
 
-    async def _park_trio(self) -> bool:
+    async def _park_trio(self) -> None:
         import trio
 
         if self.seconds == 0:
             await trio.lowlevel.checkpoint()
-            return self._opened
-        opened = trio.Event()
+            return
+        woken = trio.Event()
         token = trio.lowlevel.current_trio_token()
 
         def wake() -> None:
             with suppress(trio.RunFinishedError):
-                token.run_sync_soon(opened.set)
+                token.run_sync_soon(woken.set)
 
-        if not self._on_open(wake):
-            return True
-        with trio.move_on_after(self.seconds):
-            await opened.wait()
-        return opened.is_set()
+        if self._on_open(wake):
+            with trio.move_on_after(self.seconds):
+                await woken.wait()
 
 
-def _settle(future: asyncio.Future[bool], opened: bool) -> None:
+def _settle(future: asyncio.Future[None]) -> None:
     if not future.done():
-        future.set_result(opened)
+        future.set_result(None)

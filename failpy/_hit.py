@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from threading import Thread
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from failpy._context import muted
+from failpy._errors import HitError
 from failpy._gate import Gate
 from failpy._registry import declared
 from failpy._returns import check_value
-from failpy._terms import Off, Term, Terms
+from failpy._terms import Off, Raise, Term, Terms
 
 __all__ = ["Hit", "TraceEntry"]
 
@@ -31,6 +33,8 @@ class Hit(Generic[T]):
         kwargs: Every parameter of the decorated call that has a name to pass it by, however the
             caller passed it, and its other keyword arguments.
         values: What the code gave to `hit(...)` or `ahit(...)`.
+        thread: The name of the thread it happened in.
+        task: The name of the asyncio or trio task, or None.
     """
 
     # Defaults of the class, so that a hit which uses none of them does not pay for them.
@@ -41,6 +45,10 @@ class Hit(Generic[T]):
     diverted = False
     gate: Gate | None = None
     waiting: dict[Gate, Hit[Any]] | None = None
+    in_thread: Thread | None = None
+    task: str | None = None
+    chosen: Term | None = None
+    activation: object = None
     _awaitable: Awaitable[Any] | None = None
 
     def __init__(
@@ -59,6 +67,56 @@ class Hit(Generic[T]):
 
     def __repr__(self) -> str:
         return f"<Hit {self.nth} of {self.point!r}: {self.term}>"
+
+    @property
+    def thread(self) -> str:
+        """The name of the thread it happened in."""
+        return "" if self.in_thread is None else self.in_thread.name
+
+    # --- deciding what a paused hit does ---
+
+    def resume(self) -> None:
+        """Let a paused hit go on, as if nothing were there.
+
+        Raises:
+            HitError: when it is not paused, or not any more.
+        """
+        self._decide(None)
+
+    def return_(self, value: Any = None) -> None:
+        """Let a paused hit return this value.
+
+        Raises:
+            HitError: when it is not paused, or not any more.
+            ReturnTypeError: when the value is not of the type the point declares.
+        """
+        point = declared(self.point)
+        if point is not None:
+            check_value(self.point, point.returns, point.accepted, value, f"return_({value!r})")
+        self._decide(lambda: self.divert(value))
+
+    def raise_(self, exc: BaseException | type[BaseException]) -> None:
+        """Let a paused hit raise this exception.
+
+        Raises:
+            HitError: when it is not paused, or not any more.
+            TypeError: when it is no exception.
+        """
+        error = Raise(exc).make()
+        self._decide(lambda: self.inject(error))
+
+    def _decide(self, outcome: Callable[[], None] | None) -> None:
+        if self.gate is None or self.term.action != "pause":
+            raise HitError(
+                f"{self!r} is not paused, so there is nothing to decide: enable the point with `pause`"
+            )
+        if not self.gate.open(outcome):
+            raise HitError(
+                f"{self!r} is not paused any more: it was decided before, its point was disarmed, "
+                "or its time was up; each hit is decided once"
+            )
+
+    # --- what becomes of it ---
 
     def leave(self) -> None:
         """Wait no more."""
@@ -141,6 +199,7 @@ class TraceEntry(NamedTuple):
         action: Its action, or None.
         thread: The name of the thread.
         task: The name of the asyncio or trio task, or None.
+        end: What became of the exception that was injected, or None.
     """
 
     point: str
@@ -149,7 +208,9 @@ class TraceEntry(NamedTuple):
     action: str | None
     thread: str
     task: str | None
+    end: str | None = None
 
     def __str__(self) -> str:
         where = self.thread if self.task is None else f"{self.thread}, {self.task}"
-        return f"{self.point} #{self.nth} {self.term or 'passed'} in {where}"
+        end = "" if self.end is None else f": {self.end}"
+        return f"{self.point} #{self.nth} {self.term or 'passed'} in {where}{end}"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterable
-from threading import RLock
+from itertools import count
+from threading import RLock, current_thread
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from failpy._errors import FailpointConflict, UnknownFailpoint, did_you_mean
@@ -120,6 +122,11 @@ class Declared(Generic[T]):
 lock = RLock()
 _declared: dict[str, Any] = {}
 _armed: dict[str, dict[Activation, None]] = {}
+_misses: dict[str, deque[tuple[int, str]]] = {}
+_MISSES = 1000
+
+clock = count()
+"""Numbers that only ever grow: what came before what."""
 
 
 def declare(
@@ -186,6 +193,7 @@ def disarm(activations: Iterable[Activation]) -> None:
             holders = _armed.get(activation.name, {})
             holders.pop(activation, None)
             if not holders and _armed.pop(activation.name, None) is not None:
+                _misses.pop(activation.name, None)
                 point = _declared.get(activation.name)
                 if point is not None:
                     point.set_armed(False)
@@ -215,6 +223,29 @@ def unknown(name: str) -> UnknownFailpoint:
         "A point is known once the module that declares it is imported; "
         "a point inside a body, once it has run"
     )
+
+
+def activations() -> list[Activation]:
+    """Every activation there is, in all layers."""
+    with lock:
+        return [activation for holders in _armed.values() for activation in holders]
+
+
+def missed(name: str) -> None:
+    """Remember a hit of an armed point in a context that no scope reaches."""
+    misses = _misses.get(name)
+    if misses is None:
+        misses = _misses.setdefault(name, deque(maxlen=_MISSES))
+    misses.append((next(clock), current_thread().name))
+
+
+def misses_since(name: str, moment: int) -> dict[str, int]:
+    """How often the point was missed after this moment of the clock, by the name of the thread."""
+    counts: dict[str, int] = {}
+    for when, thread in tuple(_misses.get(name, ())):
+        if when > moment:
+            counts[thread] = counts.get(thread, 0) + 1
+    return counts
 
 
 def _after_fork_in_child() -> None:

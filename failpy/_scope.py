@@ -2,122 +2,146 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Mapping
-from threading import Thread, current_thread
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, Self, TypeVar
 
-from failpy._arming import Status, When, disable, enable, named_terms, release, status, statuses
+from failpy._arming import enable, named_terms, release
+from failpy._armory import Armory
+from failpy._childenv import child_environ
 from failpy._context import Layer, current, process, set_current
-from failpy._errors import ScopeError
-from failpy._gate import task_name
-from failpy._grammar import as_terms
-from failpy._hit import Hit, TraceEntry
-from failpy._names import check_name
+from failpy._endings import Allowed
+from failpy._errors import ScopeError, Unwind
+from failpy._failures import without_unwinding
 from failpy._registry import lock
 from failpy._strict import verdict
 from failpy._terms import Term, Terms
-from failpy._wrapping import wrap
+from failpy._wrapping import bound, wrap
+
+if TYPE_CHECKING:
+    from asyncio import Task
+
+    from failpy._carriers import Watched
 
 __all__ = ["Scope", "current_scope", "scope"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_TRACE_LENGTH = 10_000
+
+class Settings(NamedTuple):
+    """What a scope was made with."""
+
+    terms: Mapping[str, Terms]
+    seed: int | None
+    strict: bool
+    threads: bool
+    allowed: tuple[Allowed, ...] | None
 
 
-class Scope(Layer):
+class Scope(Armory):
     """A layer of activations seen only by the context that opens it and by what inherits that context.
 
     Made by `failpy.scope`. It is a context manager, an async one, and a decorator for functions,
     coroutines, generators and async generators, each call of which opens a scope of its own.
     """
 
-    __slots__ = ("_armed", "_entered", "_strict", "_terms", "_threads", "_trace")
+    __slots__ = ("_futures", "_settings", "_tasks", "follows_threads")
 
-    def __init__(self, terms: Mapping[str, Terms], seed: int | None, strict: bool, threads: bool) -> None:
-        super().__init__(seed=seed)
-        self._terms = terms
-        self._strict = strict
-        self._threads = threads
-        self._entered = False
-        self._armed = self.activations
-        # As recorded, on the way of a hit; made readable when somebody reads.
-        self._trace: deque[tuple[str, int, Term | None, Thread, str | None]] = deque(maxlen=_TRACE_LENGTH)
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings.seed)
+        self._settings = settings
+        self.follows_threads = False
+        self._futures: list[Watched] = []
+        self._tasks: list[Task[Any]] = []
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "open" if self._entered else "not entered"
         armed = ";".join(f"{name}={activation.terms}" for name, activation in self._armed.items())
         return f"<Scope {state}{': ' if armed else ''}{armed}>"
 
-    # --- steering ---
+    # --- failures, from any thread or task ---
 
-    def enable(self, name: str, terms: str | Term | Terms, *, when: When | None = None) -> None:
-        """Arm a point in this scope, in place of what was armed there.
+    def error(self, message: str) -> None:
+        """Record a failure and go on. It comes out of the scope where that was opened.
 
-        Args:
-            name: The point; one that is not declared yet is armed as soon as it is.
-            terms: Text such as `3*return("hello")`, or typed terms.
-            when: A predicate over the hit; where it is false the hit passes and consumes nothing.
+        May be called in any thread or task, as Go's `t.Error` may.
 
         Raises:
             ScopeError: when the scope is not open.
-            TermSyntaxError: when the text is malformed; what was armed stays armed.
-            ReturnTypeError: when a `return` is not of the declared type.
         """
-        check_name(name)
-        chain = as_terms(terms)
-        self._check_open(f"enable {name!r}")
-        enable(self, {name: chain}, when=when)
+        self._check_open("record a failure")
+        self._failures.report(message, sys._getframe(1))
 
-    def disable(self, name: str) -> None:
-        """Disarm a point in this scope; what waits there goes on. Twice is no error.
+    def fatal(self, message: str) -> NoReturn:
+        """Record a failure and unwind the current thread or task, running every `finally`.
+
+        Go's `t.Fatal` ends only its own goroutine, and the test passes. This one comes out of the scope.
 
         Raises:
             ScopeError: when the scope is not open.
-            UnknownFailpoint: when nothing has declared or armed the name.
         """
-        self._check_open(f"disable {name!r}")
-        disable(self, name)
+        self._check_open("record a failure")
+        self._failures.report(message, sys._getframe(1))
+        raise Unwind(self)
 
-    def _check_open(self, what: str) -> None:
-        if not self._entered or self.closed:
-            state = "is closed: open a new one" if self.closed else "is not open: enter it with `with` first"
-            raise ScopeError(f"cannot {what}: the scope {state}")
+    def died(self, error: BaseException, where: str) -> None:
+        """Record an exception that killed a thread or a task of this scope."""
+        if not self.closed and not isinstance(error, Unwind):
+            self._failures.died(error, where)
 
-    # --- reading, also after the scope has closed ---
+    def watch_future(self, future: Watched) -> None:
+        """Remember a future that has failed: somebody may yet ask it for its exception, or nobody."""
+        if not self.closed and future.failure() is not None:
+            self._futures.append(future)
 
-    def status(self, name: str) -> Status:
-        """What this scope knows of a point.
+    def watch_task(self, task: Task[Any]) -> None:
+        """Remember a task that has failed: somebody may yet await it, or nobody."""
+        if task.cancelled() or not getattr(task, "_log_traceback", False):
+            return
+        if isinstance(task._exception, Unwind):
+            task._log_traceback = False  # it was reported where it began
+        elif not self.closed:
+            self._tasks.append(task)
+
+    def _collect(self) -> None:
+        """Record what died and was not asked for."""
+        for future in self._futures:
+            error = future.failure()
+            if error is not None:
+                self.died(error, "a pool's thread, and nobody asked its future")
+        for task in self._tasks:
+            # `exception()` would mark it as asked for, and silence the handler of the loop.
+            error = task._exception
+            if task._log_traceback and error is not None:
+                self.died(error, f"task {task.get_name()!r}, and nobody awaited it")
+        self._futures.clear()
+        self._tasks.clear()
+
+    # --- reaching ---
+
+    def bind(self, function: F) -> F:
+        """The function, run in this scope wherever it is called: what carries the scope by hand.
 
         Raises:
-            UnknownFailpoint: when nothing has declared or armed the name.
+            ScopeError: when the scope is not open.
+            TypeError: when it is no function, or a generator function.
         """
-        return status(name, self._armed)
+        self._check_open("bind a function")
+        return bound(function, self)
 
-    def points(self) -> list[Status]:
-        """The points that are armed in this scope, sorted by name."""
-        return statuses(self._armed, declared_too=False)
+    def environ(self) -> dict[str, str]:
+        """The environment for a child process that shall have the same terms, and the same seed.
 
-    @property
-    def trace(self) -> list[TraceEntry]:
-        """Every hit of a point armed here, in order; of very many, the last 10,000."""
-        return [
-            TraceEntry(
-                point,
-                nth,
-                "" if term is None else str(term),
-                None if term is None else term.action,
-                thread.name,
-                task,
-            )
-            for point, nth, term, thread, task in tuple(self._trace)
-        ]
+        It is a copy of `os.environ`, with what this scope, those around it and the process have armed.
 
-    def record(self, hit: Hit[Any], chosen: Term | None) -> None:
-        """Add a hit to the trace."""
-        self._trace.append((hit.point, hit.nth, chosen, current_thread(), task_name()))
+        Raises:
+            ScopeError: when the scope is not open.
+            FailpointError: when terms cannot be said in text.
+        """
+        self._check_open("give a child its terms")
+        return child_environ(self, os.environ)
 
     # --- opening and closing ---
 
@@ -132,31 +156,72 @@ class Scope(Layer):
         parent = current()
         self.parent = parent.open_ancestor() if parent.closed else parent
         try:
-            enable(self, self._terms)
+            enable(self, self._settings.terms)
         except BaseException:
             self.closed = True
             raise
+        if self._settings.threads:
+            from failpy._carriers import install  # concurrent.futures loads logging, which not all need
+
+            install()
+            self.follows_threads = True
 
     def close(self) -> None:
         """Disarm the points and wake what waits at them. The scope is inert wherever a context keeps it."""
         with lock:
+            if self.closed:
+                return
+            self._collect()
             self.closed = True
             self._armed = dict(self.activations)
             gone = release(self, self._armed)
         for activation in gone:
             activation.retire()
+        if self.follows_threads:
+            from failpy._carriers import remove
 
-    def finish(self, failed: bool) -> None:
-        """Close, and raise what a strict scope has to say unless its block failed by itself."""
+            remove()
+
+    def at_home(self, function: Callable[..., Any]) -> None:
+        """What this function catches has reached the test: it is the test."""
+        self._endings.home = getattr(function, "__code__", None)
+
+    def finish(self, raised: BaseException | None) -> None:
+        """Close, and raise what there is to say besides what the block raised itself.
+
+        Raises:
+            FailpointError: what a strict scope has to say, if that is all.
+            BaseExceptionGroup: of what failed in threads and tasks, and of the block's own exception.
+        """
         __tracebackhide__ = True
+        waiting = [order for order in self._orders if order.remaining]
+        unfinished = verdict(self.activations, waiting, self.seed) if self._settings.strict else None
         self.close()
-        if self._strict and not failed:
-            error = verdict(self._armed, self.seed)
-            if error is not None:
-                raise error
+        for order in self._orders:
+            order.close()
+        own = without_unwinding(raised, self)
+        self._endings.settle(own, self._settings.allowed)
+        failures = self._failures.besides(own)
+        if raised is None and unfinished is not None:
+            if not failures:
+                raise unfinished
+            failures.append(unfinished)
+        if not failures:
+            return
+        if own is not None and _is_cancellation(own):
+            for failure in failures:
+                own.add_note(f"besides, in this scope: {type(failure).__name__}: {failure}")
+            return
+        every = failures if own is None else [own, *failures]
+        group = BaseExceptionGroup(
+            f"{len(failures)} failure{'s' * (len(failures) > 1)} in a failpy scope", every
+        )
+        group.add_note(f"(seed {self.seed})")
+        raise group from None
 
     def __enter__(self) -> Self:
         self.open()
+        self._endings.home = sys._getframe(1).f_code
         set_current(self)
         return self
 
@@ -167,10 +232,12 @@ class Scope(Layer):
         # Compared, not reset by token: the exit may come in another context, or out of order.
         if current() is self:
             set_current(self.open_ancestor())
-        self.finish(failed=exc is not None)
+        self.finish(exc)
 
     async def __aenter__(self) -> Self:
-        return self.__enter__()
+        self.__enter__()
+        self._endings.home = sys._getframe(1).f_code
+        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
@@ -179,7 +246,7 @@ class Scope(Layer):
         self.__exit__(kind, exc, tb)
 
     def __del__(self) -> None:
-        if self._entered and not self.closed and self.activations:
+        if self._entered and not self.closed and (self.activations or self.follows_threads):
             import warnings
 
             warnings.warn(
@@ -193,8 +260,14 @@ class Scope(Layer):
             raise ScopeError(
                 "this scope has been entered, so it cannot decorate: make a new one with scope(...)"
             )
-        terms, seed, strict, threads = self._terms, self._seed, self._strict, self._threads
-        return wrap(function, lambda: Scope(terms, seed, strict, threads))
+        settings = self._settings
+        return wrap(function, lambda: Scope(settings))
+
+
+def _is_cancellation(error: BaseException) -> bool:
+    """Whether it steers the interpreter or an event loop, and so must stay what it is."""
+    steering = isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit)
+    return steering or type(error).__name__ in ("CancelledError", "Cancelled")
 
 
 def scope(
@@ -203,6 +276,8 @@ def scope(
     seed: int | None = None,
     strict: bool = True,
     threads: bool = True,
+    on_swallowed: Literal["ignore", "error"] = "ignore",
+    may_swallow: Iterable[Allowed] = (),
 ) -> Scope:
     """A scope: points armed for this test, task or request, and for nothing else.
 
@@ -210,11 +285,15 @@ def scope(
         terms: A mapping of names to terms, or a text such as `"A=panic;B=2*off->print"`.
         seed: What the probabilities are drawn from; else `FAILPY_SEED`, else drawn and shown in failures.
         strict: Whether closing raises when a name is unknown or terms never fired.
-        threads: Whether the scope follows work into threads.
+        threads: Whether the scope follows work into threads and pools.
+        on_swallowed: With `"error"`, an injected exception that some code handled is a failure.
+        may_swallow: Who may handle one all the same: functions, or their names as `"function"`,
+            `"Class.method"` or `"file.py:function"`.
 
     Raises:
         TermSyntaxError: when a text is malformed.
         TypeError: when an argument is of the wrong type.
+        ValueError: when `on_swallowed` is neither `"ignore"` nor `"error"`.
 
     Example:
         >>> from failpy import fail, failpoint
@@ -229,7 +308,14 @@ def scope(
     """
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
         raise TypeError(f"seed must be an int or None, not {seed!r}")
-    return Scope(named_terms(terms), seed, strict, threads)
+    if on_swallowed not in ("ignore", "error"):
+        raise ValueError(f"on_swallowed must be 'ignore' or 'error', not {on_swallowed!r}")
+    names = (may_swallow,) if isinstance(may_swallow, str) else tuple(may_swallow)
+    for each in names:
+        if not isinstance(each, str) and not hasattr(each, "__code__"):
+            raise TypeError(f"may_swallow takes functions and names of functions, not {each!r}")
+    allowed = names if on_swallowed == "error" else None
+    return Scope(Settings(named_terms(terms), seed, strict, threads, allowed))
 
 
 def current_scope() -> Scope | None:

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from failpy._activation import Activation
 from failpy._errors import FailpointError, NeverFired
-from failpy._registry import declared, unknown
+from failpy._order import Order
+from failpy._registry import declared, misses_since, unknown
 from failpy._terms import Chance
 
 __all__ = ["verdict"]
 
 
-def verdict(activations: Mapping[str, Activation], seed: int) -> FailpointError | None:
-    """The error that these activations amount to, or None when each did its work."""
+def verdict(
+    activations: Mapping[str, Activation], orders: Iterable[Order], seed: int
+) -> FailpointError | None:
+    """The error that these activations and orders amount to, or None when each did its work."""
     strangers = [name for name in activations if declared(name) is None]
     idle = [
         _never_fired(activation)
         for name, activation in activations.items()
         if name not in strangers and not _did_its_work(activation)
+    ]
+    idle += [
+        f"the order {order} was never completed: the next hit, of {order.remaining[0]!r}, did not happen; "
+        "let the code reach it, or open the scope with strict=False"
+        for order in orders
+        if order.remaining
     ]
     errors: list[FailpointError] = [unknown(name) for name in strangers]
     if idle:
@@ -32,7 +41,7 @@ def verdict(activations: Mapping[str, Activation], seed: int) -> FailpointError 
 
 
 def _did_its_work(activation: Activation) -> bool:
-    if all(term.action == "off" for term in activation.terms):
+    if activation.passive or all(term.action == "off" for term in activation.terms):
         return True
     if any(isinstance(modifier, Chance) for term in activation.terms for modifier in term.modifiers):
         return activation.hits > 0
@@ -43,10 +52,14 @@ def _never_fired(activation: Activation) -> str:
     point = declared(activation.name)
     sites = ", ".join(point.sites) if point is not None else ""
     if activation.hits == 0:
+        misses = misses_since(activation.name, activation.armed_at)
         what = "execution did not reach it in this scope"
-        advice = (
-            "run the code behind it inside the scope, in this thread or task or one that inherits its context"
-        )
+        advice = "run the code behind it inside the scope"
+        if misses:
+            what += ", but reached it where the scope does not reach: " + ", ".join(
+                f"{times} time{'s' * (times > 1)} in thread {thread!r}" for thread, times in misses.items()
+            )
+            advice = "carry the scope there with scope.bind(fn) or threads=True, or arm the process scope"
     else:
         times = "once" if activation.hits == 1 else f"{activation.hits} times"
         what = f"execution reached it {times}, and no term but `off` was due"

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from failpy._context import Layer, current, set_current
+from failpy._context import inside
+from failpy._errors import Unwind
 
 if TYPE_CHECKING:
     from failpy._scope import Scope
 
-__all__ = ["wrap"]
+__all__ = ["bound", "wrap"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -36,7 +38,8 @@ def wrap(function: F, make: Callable[[], Scope]) -> F:
     @wraps(function)
     def scoped(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
-        with make():
+        with make() as scope:
+            scope.at_home(function)
             return function(*args, **kwargs)
 
     return cast("F", scoped)
@@ -46,27 +49,11 @@ def _coroutine(function: Callable[..., Any], make: Callable[[], Scope]) -> Calla
     @wraps(function)
     async def scoped(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
-        async with make():
+        async with make() as scope:
+            scope.at_home(function)
             return await function(*args, **kwargs)
 
     return scoped
-
-
-class _Inside:
-    """Makes an open scope the current one while a generator's body runs, and not in between."""
-
-    __slots__ = ("_layer", "_outside")
-
-    def __init__(self, scope: Scope) -> None:
-        self._layer: Layer = scope
-
-    def __enter__(self) -> None:
-        self._outside = current()
-        set_current(self._layer)
-
-    def __exit__(self, *exc: object) -> None:
-        self._layer = current()  # the body may be inside a scope that it opened itself
-        set_current(self._outside)
 
 
 def _generator(function: Callable[..., Any], make: Callable[[], Scope]) -> Callable[..., Any]:
@@ -75,30 +62,34 @@ def _generator(function: Callable[..., Any], make: Callable[[], Scope]) -> Calla
         __tracebackhide__ = True
         scope = make()
         scope.open()
-        inside = _Inside(scope)
-        failed = True
+        scope.at_home(function)
+        # In the scope while the body runs, and not in between: there it would be the consumer's.
+        body_runs = inside(scope)
+        sent: Any = None
+        thrown: BaseException | None = None
         try:
             body = function(*args, **kwargs)
-            sent: Any = None
-            thrown: BaseException | None = None
             while True:
                 try:
-                    with inside:
+                    with body_runs:
                         item = body.send(sent) if thrown is None else body.throw(thrown)
                 except StopIteration as stop:
-                    failed = False
-                    return stop.value
+                    result = stop.value
+                    break
                 sent = thrown = None
                 try:
                     sent = yield item
                 except GeneratorExit:
-                    with inside:
+                    with body_runs:
                         body.close()
                     raise
                 except BaseException as exc:
                     thrown = exc
-        finally:
-            scope.finish(failed)
+        except BaseException as exc:
+            scope.finish(exc)
+            raise
+        scope.finish(None)
+        return result
 
     return scoped
 
@@ -109,29 +100,72 @@ def _async_generator(function: Callable[..., Any], make: Callable[[], Scope]) ->
         __tracebackhide__ = True
         scope = make()
         scope.open()
-        inside = _Inside(scope)
-        failed = True
+        scope.at_home(function)
+        body_runs = inside(scope)
+        sent: Any = None
+        thrown: BaseException | None = None
         try:
             body = function(*args, **kwargs)
-            sent: Any = None
-            thrown: BaseException | None = None
             while True:
                 try:
-                    with inside:
+                    with body_runs:
                         item = await (body.asend(sent) if thrown is None else body.athrow(thrown))
                 except StopAsyncIteration:
-                    failed = False
-                    return
+                    break
                 sent = thrown = None
                 try:
                     sent = yield item
                 except GeneratorExit:
-                    with inside:
+                    with body_runs:
                         await body.aclose()
                     raise
                 except BaseException as exc:
                     thrown = exc
-        finally:
-            scope.finish(failed)
+        except BaseException as exc:
+            scope.finish(exc)
+            raise
+        scope.finish(None)
 
     return scoped
+
+
+def bound(function: F, scope: Scope) -> F:
+    """Let each call of the function run in this open scope, in whatever thread or task it comes.
+
+    What `scope.fatal` unwinds with ends at the function, which then returns None.
+
+    Raises:
+        TypeError: when it cannot be called, or is a generator function, which is not over when it returns.
+    """
+    import inspect
+
+    if not callable(function):
+        raise TypeError(f"bind takes a function, not {function!r}")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(
+            f"bind cannot carry a generator, which outlives its call: bind what consumes {function!r}"
+        )
+    if inspect.iscoroutinefunction(function):
+
+        @wraps(function)
+        async def abound(*args: Any, **kwargs: Any) -> Any:
+            with inside(scope), _ending_here(scope):
+                return await function(*args, **kwargs)
+
+        return cast("F", abound)
+
+    @wraps(function)
+    def bound(*args: Any, **kwargs: Any) -> Any:
+        with inside(scope), _ending_here(scope):
+            return function(*args, **kwargs)
+
+    return cast("F", bound)
+
+
+@contextmanager
+def _ending_here(scope: Scope) -> Iterator[None]:
+    try:
+        yield
+    except Unwind as unwind:
+        if unwind.scope is not scope:
+            raise

@@ -24,62 +24,52 @@ import io
 import re
 import subprocess
 import sys
+import textwrap
 from ast import PyCF_ALLOW_TOP_LEVEL_AWAIT
 from collections.abc import Iterator
 from contextlib import redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 QUOTED = {"ebnf", "go", "toml"}
 
-FENCE = re.compile(r"(?P<indent> *)(?P<ticks>`{3,})(?P<info>.*)")
-MARK = re.compile(r" *<!-- (?P<mark>output|expect|not run)(?:: (?P<detail>.+?))? -->")
-TITLE = re.compile(r'title="(?P<title>[^"]+)"')
-
-
-@dataclass(frozen=True)
-class Block:
-    """A fenced block: its language, the rest of its first line, the mark above it, and where it begins."""
-
-    language: str
-    info: str
-    mark: str
-    detail: str
-    line: int
-    text: str
+FENCE = re.compile(r"^ *```", re.MULTILINE)
+BLOCK = re.compile(
+    r"(?:^ *<!-- (?P<mark>output|expect|not run)(?:: (?P<detail>.+))? -->\s*)?"
+    r"^(?P<indent> *)```(?P<language>\S*) *(?P<info>.*)\n(?P<text>(?:.*\n)*?)(?P=indent)```$",
+    re.MULTILINE,
+)
+TITLE = re.compile(r'title="(.+?)"')
 
 
 class Wrong(Exception):
     """The page does not do what it says."""
 
 
-def blocks(text: str) -> Iterator[Block]:
+class Block(NamedTuple):
+    """A fenced block: its first line in parts, the comment above it, its text, and the line before that."""
+
+    language: str
+    info: str
+    mark: str | None
+    detail: str | None
+    text: str
+    line: int
+
+
+def blocks(page: str) -> Iterator[Block]:
     """The fenced blocks of a page, in order."""
-    lines = text.splitlines()
-    marked: re.Match[str] | None = None
-    number = 0
-    while number < len(lines):
-        line = lines[number]
-        number += 1
-        fence = FENCE.fullmatch(line)
-        if fence is None:
-            marked = MARK.fullmatch(line) or (marked if not line.strip() else None)
-            continue
-        start, indent = number, len(fence["indent"])
-        while number < len(lines) and lines[number].strip() != fence["ticks"]:
-            number += 1
-        if number == len(lines):
-            raise Wrong(f"line {start}: this block is not closed")
-        body = "".join(f"{each[indent:]}\n" for each in lines[start:number])
-        language, _, info = fence["info"].strip().partition(" ")
-        mark, detail = (marked["mark"], marked["detail"] or "") if marked else ("", "")
-        yield Block(language, info, mark, detail, start, body)
-        number += 1
-        marked = None
+    matches = list(BLOCK.finditer(page))
+    if len(FENCE.findall(page)) != 2 * len(matches):
+        raise Wrong("a block is not closed")
+    for match in matches:
+        line = page.count("\n", 0, match.start("text"))
+        text = textwrap.dedent(match["text"])
+        yield Block(match["language"], match["info"], match["mark"], match["detail"], text, line)
 
 
 class Page:
-    """A page that is being run: its namespace, and what has been printed but not shown yet."""
+    """A page that is being run: its namespace, and what has been printed and not been shown yet."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -92,22 +82,21 @@ class Page:
             try:
                 self._run(block)
             except Wrong as wrong:
-                raise Wrong(f"{self.path}:{block.line}: {wrong}") from wrong.__cause__
-        self._nothing_hidden()
+                raise Wrong(f"{self.path}:{block.line}: {wrong}") from None
+        self._check_shown()
 
     def _run(self, block: Block) -> None:
         if block.mark == "output":
-            printed, self.printed = self.printed, ""
-            compare(block.text, printed)
+            compare(block.text, self.printed)
+            self.printed = ""
             return
-        self._nothing_hidden()
-        if block.mark == "not run" and not block.detail:
-            raise Wrong("`not run` needs a reason")
+        self._check_shown()
+        title = TITLE.search(block.info)
         if block.mark == "not run" or block.language in QUOTED:
-            return
-        titled = TITLE.search(block.info)
-        if block.language == "python" and titled:
-            Path(titled["title"]).write_text(block.text, encoding="utf-8")
+            if block.mark == "not run" and not block.detail:
+                raise Wrong("`not run` needs a reason")
+        elif block.language == "python" and title:
+            Path(title[1]).write_text(block.text, encoding="utf-8")
         elif block.language == "python":
             self.printed = self._python(block)
         elif block.language == "console":
@@ -122,8 +111,8 @@ class Page:
         with redirect_stdout(io.StringIO()) as stdout:
             try:
                 result = eval(code, self.namespace)
-                if inspect.isawaitable(result):
-                    asyncio.run(wait_for(result))
+                if inspect.iscoroutine(result):
+                    asyncio.run(result)
             except BaseException as exc:
                 if type(exc).__name__ != block.detail:
                     raise
@@ -132,14 +121,9 @@ class Page:
             raise Wrong(f"it raised no {block.detail}")
         return stdout.getvalue() + raised
 
-    def _nothing_hidden(self) -> None:
+    def _check_shown(self) -> None:
         if self.printed:
             raise Wrong(f"the block above has printed what is not shown:\n{self.printed}")
-
-
-async def wait_for(awaitable: object) -> None:
-    """Make a coroutine of what a block with `await` in it evaluates to."""
-    await awaitable  # type: ignore[misc]
 
 
 def console(text: str) -> None:
@@ -147,7 +131,7 @@ def console(text: str) -> None:
     for command in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
         line, _, shown = command.partition("\n")
         done = subprocess.run(
-            line, shell=True, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False
+            line, shell=True, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60
         )
         compare(shown, done.stdout)
 

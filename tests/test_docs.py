@@ -6,8 +6,10 @@ Each page and each module gets a process of its own: a failpoint stays declared 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -44,7 +46,6 @@ def run(*arguments: str, cwd: Path) -> None:
         stderr=subprocess.STDOUT,
         text=True,
         timeout=100,
-        check=False,
     )
     assert ended.returncode == 0, ended.stdout
 
@@ -78,3 +79,15 @@ def test_a_page_that_is_wrong_fails(page: str, complaint: str, tmp_path: Path) -
     path.write_text(page, encoding="utf-8")
     with pytest.raises(AssertionError, match=complaint):
         run(run_page.__file__, str(path), cwd=tmp_path)
+
+
+def test_the_api_page_has_every_public_name() -> None:
+    page = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
+    assert {"fail", *re.findall(r"^::: failpy\.(\w+)$", page, re.MULTILINE)} == set(failpy.__all__)
+
+
+def test_the_layers_in_contributing_are_those_that_are_checked() -> None:
+    table = re.findall(r"`(_\w+)`", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contract = project["tool"]["importlinter"]["contracts"][0]
+    assert table == contract["layers"]

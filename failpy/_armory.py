@@ -1,0 +1,257 @@
+"""The armory of a scope: the points armed in it, and the steering of their hits."""
+
+from __future__ import annotations
+
+from collections import deque
+from threading import current_thread
+from typing import Any
+
+from failpy._actions import warn_if_blocking
+from failpy._activation import Activation
+from failpy._arming import Status, When, disable, enable, status, statuses
+from failpy._context import Layer
+from failpy._endings import Endings
+from failpy._errors import ScopeError, WaitTimeout
+from failpy._failures import Failures
+from failpy._gate import Gate, current_task, task_name
+from failpy._grammar import as_terms
+from failpy._hit import Hit, TraceEntry
+from failpy._names import check_name
+from failpy._order import Order, refuse_contradiction
+from failpy._registry import arm, declared, lock, unknown
+from failpy._terms import Off, Term, Terms
+from failpy._waiting import who_waits
+
+__all__ = ["Armory"]
+
+_TRACE_LENGTH = 10_000
+
+
+class Armory(Layer):
+    """What can be done with the points of a scope while it is open, and read of them afterwards."""
+
+    __slots__ = ("_armed", "_endings", "_entered", "_failures", "_orders", "_trace")
+
+    def __init__(self, seed: int | None) -> None:
+        super().__init__(seed=seed)
+        self._entered = False
+        self._armed = self.activations
+        self._orders: list[Order] = []
+        self._failures = Failures()
+        self._endings = Endings(self._failures)
+        self._trace: deque[Hit[Any]] = deque(maxlen=_TRACE_LENGTH)
+
+    def _check_open(self, what: str) -> None:
+        if not self._entered or self.closed:
+            state = "is closed: open a new one" if self.closed else "is not open: enter it with `with` first"
+            raise ScopeError(f"cannot {what}: the scope {state}")
+
+    # --- arming ---
+
+    def enable(self, name: str, terms: str | Term | Terms, *, when: When | None = None) -> None:
+        """Arm a point in this scope, in place of what was armed there.
+
+        Args:
+            name: The point; one that is not declared yet is armed as soon as it is.
+            terms: Text such as `3*return("hello")`, or typed terms.
+            when: A predicate over the hit; where it is false the hit passes and consumes nothing.
+
+        Raises:
+            ScopeError: when the scope is not open.
+            TermSyntaxError: when the text is malformed; what was armed stays armed.
+            ReturnTypeError: when a `return` is not of the declared type.
+        """
+        check_name(name)
+        chain = as_terms(terms)
+        self._check_open(f"enable {name!r}")
+        enable(self, {name: chain}, when=when)
+
+    def disable(self, name: str) -> None:
+        """Disarm a point in this scope; what waits there goes on. Twice is no error.
+
+        Raises:
+            ScopeError: when the scope is not open.
+            UnknownFailpoint: when nothing has declared or armed the name.
+        """
+        self._check_open(f"disable {name!r}")
+        disable(self, name)
+        self._observe(name)
+
+    def order(self, *names: str, timeout: float = 5.0) -> None:
+        """Make the next hits of these points happen in this order, across threads and tasks.
+
+        A hit that comes too early waits for its turn, before it counts and before its term acts. A
+        point that is not armed in this scope is only observed: outer scopes still decide on it.
+
+        Args:
+            names: The points, at least two different ones; a name may come again.
+            timeout: How long a hit waits for its turn at the most, in seconds; then it raises
+                `WaitTimeout`, which says who is paused where.
+
+        Raises:
+            ScopeError: when the scope is not open.
+            ValueError: when fewer than two points are named, or the timeout is not positive.
+            Deadlock: when this order contradicts another of the scope.
+
+        Example:
+            >>> from failpy import fail
+            >>> with fail.scope() as scope:
+            ...     scope.order("first", "second")
+            ...     for name in ("first", "second"):
+            ...         _ = fail.point(name).hit()
+        """
+        for name in names:
+            check_name(name)
+        if len(set(names)) < 2:
+            raise ValueError(
+                f"an order needs at least two different points, not {', '.join(map(repr, names)) or 'none'}"
+            )
+        _check_timeout(timeout)
+        self._check_open("order hits")
+        order = Order(names, timeout)
+        with lock:
+            refuse_contradiction((*self._orders, order))
+            self._orders.append(order)
+            for name in dict.fromkeys(names):
+                self._observe(name)
+
+    def orders_of(self, name: str) -> tuple[Order, ...]:
+        """What a hit of this point waits for its turn in."""
+        return tuple(order for order in self._orders if name in order.names)
+
+    def _observe(self, name: str) -> None:
+        """Let an ordered point be seen, whether it is armed here or not."""
+        orders = self.orders_of(name)
+        if not orders:
+            return
+        with lock:
+            if name in self.activations:
+                self.activations[name].orders = orders
+            elif not self.closed:
+                observer = Activation(name, _OBSERVED, layer=self, orders=orders, passive=True)
+                arm([observer])
+                self.activations[name] = observer
+
+    # --- waiting ---
+
+    def wait_for_hit(self, name: str, nth: int = 1, timeout: float = 5.0) -> Hit[Any]:
+        """Wait until a point armed in this scope has been hit.
+
+        Args:
+            name: The point.
+            nth: Which hit since the point was enabled, from 1; one that has happened is given at once.
+            timeout: How long to wait at the most, in seconds.
+
+        Returns:
+            The hit. If it is paused, `.resume()`, `.return_(value)` and `.raise_(exc)` decide it.
+
+        Raises:
+            WaitTimeout: when it did not happen in time; it says who is paused where.
+            ScopeError: when the scope is not open, or the point not armed in it or disarmed meanwhile.
+            UnknownFailpoint: when no code has declared the name and it is not armed.
+            ValueError: when `nth` or `timeout` is not positive.
+        """
+        activation, gate = self._wait(name, nth, timeout)
+        if gate is not None:
+            warn_if_blocking(f"wait_for_hit({name!r})", "use `await scope.await_for_hit(...)` there")
+        return self._waited(activation, nth, gate, gate is None or gate.block())
+
+    async def await_for_hit(  # the timeout says who is paused where, which a cancellation cannot
+        self,
+        name: str,
+        nth: int = 1,
+        timeout: float = 5.0,  # noqa: ASYNC109
+    ) -> Hit[Any]:
+        """As `wait_for_hit`, leaving the event loop free."""
+        activation, gate = self._wait(name, nth, timeout)
+        return self._waited(activation, nth, gate, gate is None or await gate.park())
+
+    def _wait(self, name: str, nth: int, timeout: float) -> tuple[Activation, Gate | None]:
+        check_name(name)
+        _check_nth(nth)
+        _check_timeout(timeout)
+        self._check_open(f"wait for {name!r}")
+        activation = self.activations.get(name)
+        if activation is None:
+            if declared(name) is None:
+                raise unknown(name)
+            raise ScopeError(
+                f"cannot wait for {name!r}: it is not armed in this scope, so its hits are not seen; "
+                f"enable it first, with 'off' if nothing shall happen"
+            )
+        gate = Gate(timeout)
+        return activation, gate if activation.wait_for(nth, gate) else None
+
+    def _waited(self, activation: Activation, nth: int, gate: Gate | None, opened: bool) -> Hit[Any]:
+        name = activation.name
+        if gate is not None:
+            activation.wait_no_more(nth, gate)
+        if not opened and activation.hits < nth:
+            raise WaitTimeout(
+                f"hit {nth} of failpoint {name!r} did not happen in time: "
+                f"it was hit {activation.hits} times{who_waits()}"
+            )
+        if gate is not None and gate.outcome is not None:
+            hit: Hit[Any] = gate.outcome
+            return hit
+        for hit in tuple(self._trace):
+            if hit.point == name and hit.nth == nth and hit.activation is activation:
+                return hit
+        raise ScopeError(
+            f"cannot wait for hit {nth} of {name!r}: the point was disarmed or enabled anew meanwhile"
+        )
+
+    # --- reading, also after the scope has closed ---
+
+    def status(self, name: str) -> Status:
+        """What this scope knows of a point.
+
+        Raises:
+            UnknownFailpoint: when nothing has declared or armed the name.
+        """
+        return status(name, self._armed)
+
+    def points(self) -> list[Status]:
+        """The points that are armed in this scope, sorted by name."""
+        return statuses(self._armed, declared_too=False)
+
+    @property
+    def trace(self) -> list[TraceEntry]:
+        """Every hit of a point armed here, in order; of very many, the last 10,000."""
+        return [
+            TraceEntry(
+                hit.point,
+                hit.nth,
+                "" if hit.chosen is None else str(hit.chosen),
+                None if hit.chosen is None else hit.chosen.action,
+                hit.thread,
+                hit.task,
+                self._endings.of(hit),
+            )
+            for hit in tuple(self._trace)
+        ]
+
+    # --- what activations tell ---
+
+    def record(self, hit: Hit[Any]) -> None:
+        """Add a hit to the trace."""
+        hit.in_thread = current_thread()
+        hit.task = task_name(current_task())
+        self._trace.append(hit)
+
+    def injected(self, hit: Hit[Any], error: BaseException) -> None:
+        """Watch what becomes of an injected exception."""
+        self._endings.watch(hit, error)
+
+
+_OBSERVED = Terms((Off(),))
+
+
+def _check_nth(nth: object) -> None:
+    if isinstance(nth, bool) or not isinstance(nth, int) or nth < 1:
+        raise ValueError(f"nth must be a whole number from 1, not {nth!r}")
+
+
+def _check_timeout(timeout: object) -> None:
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
+        raise ValueError(f"timeout must be a positive number of seconds, not {timeout!r}")

@@ -1,0 +1,163 @@
+"""What carries a scope into threads, pools and tasks. The stdlib is touched only while a scope needs it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import thread as pool
+from functools import wraps
+from threading import Thread
+from typing import Any
+
+from failpy._context import Layer, current, inside
+from failpy._errors import Unwind
+from failpy._registry import lock
+
+__all__ = ["Watched", "install", "remove"]
+
+
+def _carried() -> Any:
+    """The innermost open layer of this context that follows work into threads, or None."""
+    layer: Layer | None = current()
+    while layer is not None:
+        if getattr(layer, "follows_threads", False) and not layer.closed:
+            return layer
+        layer = layer.parent
+    return None
+
+
+class Watched(Future[Any]):
+    """A future that remembers whether anybody asked it for its exception."""
+
+    asked = False
+
+    def result(self, timeout: float | None = None) -> Any:
+        """As `Future.result`."""
+        self.asked = True
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """As `Future.exception`."""
+        self.asked = True
+        return super().exception(timeout)
+
+    def failure(self) -> BaseException | None:
+        """The exception that nobody has asked for, or None."""
+        if self.asked or not self.done() or self.cancelled():
+            return None
+        return super().exception()
+
+
+def _start(start: Callable[[Thread], None]) -> Callable[[Thread], None]:
+    @wraps(start)
+    def carrying(self: Thread) -> None:
+        layer = None if getattr(self, "_target", None) is pool._worker else _carried()
+        if layer is None or self._started.is_set():  # type: ignore[attr-defined]
+            return start(self)
+        run = self.run
+
+        def run_inside() -> None:
+            self.__dict__.pop("run", None)
+            with inside(layer):
+                try:
+                    run()
+                except Unwind:
+                    pass
+                except SystemExit:
+                    raise
+                except BaseException as exc:
+                    layer.died(exc, f"thread {self.name!r}")
+                    raise
+
+        self.run = run_inside  # type: ignore[method-assign]
+        try:
+            return start(self)
+        except BaseException:
+            self.__dict__.pop("run", None)
+            raise
+
+    return carrying
+
+
+def _submit(submit: Callable[..., Future[Any]]) -> Callable[..., Future[Any]]:
+    @wraps(submit)
+    def carrying(
+        self: ThreadPoolExecutor, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> Future[Any]:
+        layer = _carried()
+        if layer is None:
+            return submit(self, fn, *args, **kwargs)
+
+        def run_inside(*args: Any, **kwargs: Any) -> Any:
+            with inside(layer):
+                return fn(*args, **kwargs)
+
+        future = submit(self, run_inside, *args, **kwargs)
+        if type(future) is Future:
+            future.__class__ = Watched
+            future.add_done_callback(layer.watch_future)
+        return future
+
+    return carrying
+
+
+def _create_task(create_task: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(create_task)
+    def carrying(self: Any, coro: Any, **kwargs: Any) -> Any:
+        task = create_task(self, coro, **kwargs)
+        layer = _carried()
+        if layer is not None:
+            task.add_done_callback(layer.watch_task)
+        return task
+
+    return carrying
+
+
+class _Hook:
+    """One attribute of the stdlib, and what stands there meanwhile."""
+
+    __slots__ = ("_make", "_name", "_original", "_ours", "_owner")
+
+    def __init__(self, owner: type, name: str, make: Callable[[Any], Any]) -> None:
+        self._owner, self._name, self._make = owner, name, make
+
+    def put(self) -> None:
+        self._original = self._owner.__dict__[self._name]
+        self._ours = self._make(self._original)
+        setattr(self._owner, self._name, self._ours)
+
+    def take(self) -> None:
+        # Somebody may have put something around ours meanwhile; then ours stays, and carries nothing.
+        if self._owner.__dict__[self._name] is self._ours:
+            setattr(self._owner, self._name, self._original)
+
+
+_users = 0
+_hooks: list[_Hook] = []
+
+
+def install() -> None:
+    """Let scopes be carried; counted, so that every call needs its `remove`."""
+    global _users  # noqa: PLW0603 - the one count there is
+    with lock:
+        _users += 1
+        if _users > 1:
+            return
+        _hooks[:] = [_Hook(Thread, "start", _start), _Hook(ThreadPoolExecutor, "submit", _submit)]
+        asyncio = sys.modules.get("asyncio.base_events")
+        if asyncio is not None:
+            _hooks.append(_Hook(asyncio.BaseEventLoop, "create_task", _create_task))
+        for hook in _hooks:
+            hook.put()
+
+
+def remove() -> None:
+    """Undo one `install`; with the last one, the stdlib is what it was."""
+    global _users  # noqa: PLW0603 - as above
+    with lock:
+        _users -= 1
+        if not _users:
+            for hook in _hooks:
+                hook.take()
+            _hooks.clear()

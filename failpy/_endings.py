@@ -1,0 +1,120 @@
+"""What became of injected exceptions: who caught each, or what it killed."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable
+from types import CodeType, TracebackType
+from typing import Any, NamedTuple
+
+from failpy._errors import Swallowed
+from failpy._failures import Failures, chain_of
+from failpy._hit import Hit
+
+__all__ = ["Allowed", "Endings"]
+
+Allowed = str | Callable[..., Any]
+_KEPT = 1000
+# Where a thread begins: what gets there was handled by nobody.
+_BOTTOMS = tuple(name.replace("/", os.sep) for name in ("/threading.py", "/concurrent/futures/thread.py"))
+
+
+class Ending(NamedTuple):
+    """What became of one exception."""
+
+    text: str
+    handler: CodeType | None = None
+    """The code that handled it, if that is how it ended."""
+
+
+class Endings:
+    """The exceptions injected in one scope. They are kept, and so are their frames, until it closes.
+
+    Args:
+        failures: Those of the scope.
+    """
+
+    __slots__ = ("_ended", "_failures", "_injected", "home")
+
+    def __init__(self, failures: Failures) -> None:
+        self._failures = failures
+        self._injected: deque[tuple[Hit[Any], BaseException]] = deque(maxlen=_KEPT)
+        self._ended: dict[int, str] = {}
+        self.home: CodeType | None = None
+        """The code of the test: what this catches has reached the test."""
+
+    def watch(self, hit: Hit[Any], error: BaseException) -> None:
+        """Remember an exception that this hit is about to raise."""
+        self._injected.append((hit, error))
+
+    def of(self, hit: Hit[Any]) -> str | None:
+        """What became of the exception of this hit, or None when it injected none."""
+        if id(hit) in self._ended:
+            return self._ended[id(hit)]
+        for other, error in tuple(self._injected):
+            if other is hit:
+                return self._ending(error, None).text
+        return None
+
+    def settle(self, own: BaseException | None, allowed: Iterable[Allowed] | None) -> None:
+        """Decide on all of them, and let go of them.
+
+        Args:
+            own: The exception that the block of the scope raised.
+            allowed: Who may handle an injected exception; None when everybody may.
+        """
+        while self._injected:
+            hit, error = self._injected.popleft()
+            ending = self._ending(error, own)
+            self._ended[id(hit)] = ending.text
+            if allowed is not None and ending.handler is not None and not _may(ending.handler, allowed):
+                self._failures.add(
+                    Swallowed(
+                        f"{type(error).__name__}, injected by failpoint {hit.point!r} (hit {hit.nth}), "
+                        f"was {ending.text}, and this scope has on_swallowed='error': let it pass on, "
+                        "or name the function in may_swallow"
+                    )
+                )
+
+    def _ending(self, error: BaseException, own: BaseException | None) -> Ending:
+        for top in (own, *self._failures.besides(None)):
+            if top is None or not any(each is error for each in chain_of(top)):
+                continue
+            where = self._failures.deaths.get(id(top))
+            end = "reached the test" if where is None else f"died in {where}"
+            if top is error or _holds(top, error):
+                return Ending(end)
+            return Ending(f"became the cause of {type(top).__name__}, which {end}")
+        return self._handled(error.__traceback__)
+
+    def _handled(self, traceback: TracebackType | None) -> Ending:
+        if traceback is None:
+            return Ending("was not raised")
+        code = traceback.tb_frame.f_code
+        if code is self.home:
+            return Ending("reached the test")
+        if code.co_filename.endswith(_BOTTOMS):
+            return Ending("died in a thread")
+        return Ending(f"handled by {code.co_qualname} ({code.co_filename}:{traceback.tb_lineno})", code)
+
+
+def _holds(group: BaseException, error: BaseException) -> bool:
+    if isinstance(group, BaseExceptionGroup):
+        return any(each is error or _holds(each, error) for each in group.exceptions)
+    return False
+
+
+def _may(handler: CodeType, allowed: Iterable[Allowed]) -> bool:
+    return any(_is(handler, each) for each in allowed)
+
+
+def _is(handler: CodeType, allowed: Allowed) -> bool:
+    if not isinstance(allowed, str):
+        return getattr(allowed, "__code__", None) in (handler, None) and hasattr(allowed, "__code__")
+    file, _, function = allowed.rpartition(":")
+    name = handler.co_qualname
+    path = handler.co_filename.replace(os.sep, "/")
+    return function in (name, name.rpartition(".")[2]) and (
+        not file or path.endswith("/" + file) or path == file
+    )

@@ -1,0 +1,56 @@
+"""Who waits where: the hits that sleep or are paused now, with the stacks of their threads and tasks."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from types import FrameType
+from typing import Any
+
+from failpy._gate import Gate, task_name
+from failpy._registry import activations
+
+__all__ = ["who_waits"]
+
+
+def who_waits() -> str:
+    """A paragraph for an error message; what waits nowhere is said as well."""
+    hits = [hit for activation in activations() for hit in activation.waiting]
+    if not hits:
+        return "\nno hit is paused anywhere"
+    return "".join(f"\n{hit!r} waits in {_where(hit.gate)}" for hit in hits if hit.gate is not None)
+
+
+def _where(gate: Gate) -> str:
+    name = task_name(gate.task)
+    thread = "a thread" if gate.thread is None else f"thread {gate.thread.name!r}"
+    where = thread if name is None else f"task {name!r} of {thread}"
+    frames = _task_frames(gate.task) if gate.task is not None else _thread_frames(gate.thread)
+    lines = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in frames).format()
+    return f"{where}:\n{''.join(lines).rstrip()}" if lines else where
+
+
+def _thread_frames(thread: Any) -> list[FrameType]:
+    frame = sys._current_frames().get(thread.ident) if thread is not None else None
+    frames = []
+    while frame is not None:
+        frames.append(frame)
+        frame = frame.f_back
+    return _users(reversed(frames))
+
+
+def _task_frames(task: Any) -> list[FrameType]:
+    awaited = task.get_coro() if hasattr(task, "get_coro") else task.coro
+    frames = []
+    while awaited is not None:
+        frame = getattr(awaited, "cr_frame", None) or getattr(awaited, "ag_frame", None)
+        if frame is not None:
+            frames.append(frame)
+        awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "ag_await", None)
+    return _users(frames)
+
+
+def _users(frames: Any) -> list[FrameType]:
+    """Without what is failpy's own, or the interpreter's way into a thread."""
+    own = ("failpy", "threading")
+    return [frame for frame in frames if frame.f_globals.get("__name__", "").partition(".")[0] not in own]
