@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
@@ -244,10 +243,10 @@ class Activation:
                 return True
             return False
 
-    def wait_no_more(self, nth: int, gate: Gate) -> None:
+    def wait_no_more(self, gate: Gate | None) -> None:
         """Forget the gate."""
-        with self._lock, suppress(ValueError):
-            self._waiters.remove((nth, gate))
+        with self._lock:
+            self._waiters = [waiter for waiter in self._waiters if waiter[1] is not gate]
 
     def _allows(self, step: _Step) -> bool:
         for j, modifier in enumerate(step.term.modifiers):

@@ -154,7 +154,11 @@ class Armory(Layer):
         activation, gate = self._wait(name, nth, timeout)
         if gate is not None:
             warn_if_blocking(f"wait_for_hit({name!r})", "use `await scope.await_for_hit(...)` there")
-        return self._waited(activation, nth, gate, gate is None or gate.block())
+        try:
+            opened = gate is None or gate.block()
+        finally:
+            activation.wait_no_more(gate)
+        return self._waited(activation, nth, gate, opened)
 
     async def await_for_hit(  # the timeout says who is paused where, which a cancellation cannot
         self,
@@ -164,7 +168,11 @@ class Armory(Layer):
     ) -> Hit[Any]:
         """As `wait_for_hit`, leaving the event loop free."""
         activation, gate = self._wait(name, nth, timeout)
-        return self._waited(activation, nth, gate, gate is None or await gate.park())
+        try:
+            opened = gate is None or await gate.park()
+        finally:
+            activation.wait_no_more(gate)
+        return self._waited(activation, nth, gate, opened)
 
     def _wait(self, name: str, nth: int, timeout: float) -> tuple[Activation, Gate | None]:
         check_name(name)
@@ -184,8 +192,6 @@ class Armory(Layer):
 
     def _waited(self, activation: Activation, nth: int, gate: Gate | None, opened: bool) -> Hit[Any]:
         name = activation.name
-        if gate is not None:
-            activation.wait_no_more(nth, gate)
         if not opened and activation.hits < nth:
             raise WaitTimeout(
                 f"hit {nth} of failpoint {name!r} did not happen in time: "

@@ -219,7 +219,7 @@ def declared(name: str) -> Declared[Any] | None:
 def unknown(name: str) -> UnknownFailpoint:
     """The error for a name that no code has declared."""
     return UnknownFailpoint(
-        f"no code has declared a failpoint {name!r}{did_you_mean(name, names())} "
+        f"no code has declared a failpoint {name!r}{did_you_mean(name, names()) or '.'} "
         "A point is known once the module that declares it is imported; "
         "a point inside a body, once it has run"
     )
