@@ -7,7 +7,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -87,8 +86,8 @@ def _raise(hit: Hit[Any], term: Raise) -> None:
     with muted():
         error = term.make()
         if error is term.exc:  # the same instance again, which starts clean
-            with suppress(Exception):
-                error.__traceback__ = error.__context__ = None
+            error = BaseException.with_traceback(error, None)  # a frozen exception can be told so, too
+            vars(BaseException)["__context__"].__set__(error, term.context)
         hit.inject(error)
 
 
@@ -105,7 +104,10 @@ def _delay(hit: Hit[Any], term: Delay) -> None:
 def _print(hit: Hit[Any], term: Print) -> None:
     message = "" if term.msg is None else f": {term.msg}"
     with muted():
-        print(f"failpoint print: {hit.point}{message}", flush=True)
+        try:
+            print(f"failpoint print: {hit.point}{message}", flush=True)
+        except Exception as exc:  # stdout may be closed, or somebody else's
+            hit.inject(exc)
 
 
 def _break(hit: Hit[Any], term: Term) -> None:

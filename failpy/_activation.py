@@ -12,7 +12,6 @@ from failpy._context import Layer, find, muted
 from failpy._gate import Gate
 from failpy._hit import Hit
 from failpy._order import Order
-from failpy._registry import clock
 from failpy._terms import Chance, Count, Term, Terms
 from failpy._turns import Turns
 
@@ -59,12 +58,13 @@ class Activation:
         "_retired",
         "_steps",
         "_waiters",
-        "armed_at",
         "fired",
         "hits",
+        "missed_before",
         "name",
         "orders",
         "passive",
+        "refused",
         "selected",
         "terms",
         "when",
@@ -83,12 +83,13 @@ class Activation:
         self.name = name
         self.orders = orders
         self.passive = passive
-        self.armed_at = next(clock)
+        self.missed_before = 0
         self.terms = terms
         self.when = when
         self.hits = 0
         self.selected = 0
         self.fired = 0
+        self.refused = 0
         self._layer = weakref.ref(layer)
         self._random: Random | None = None
         self._retired = False
@@ -126,6 +127,7 @@ class Activation:
             turns = Turns(self.orders, self.name)
             try:
                 for gate in turns:
+                    warn_if_blocking(f"the turn of failpoint {self.name!r} in an order", _INSTEAD)
                     turns.came(gate, gate.block())
                 hit = turns.through(self._begin(args, kwargs, values))
             finally:
@@ -193,7 +195,14 @@ class Activation:
         hit: Hit[Any] = Hit(self.name, self.terms, args, kwargs, values)
         if self.when is not None:
             with muted():
-                if not self.when(hit):
+                wanted = self.when(hit)
+                if hasattr(type(wanted), "__await__"):
+                    getattr(wanted, "close", lambda: None)()
+                    raise TypeError(
+                        f"the when= of failpoint {self.name!r} gave an awaitable: give a plain function"
+                    )
+                if not wanted:
+                    self.refused += 1
                     return None
         with self._lock:
             retired = self._retired
@@ -287,3 +296,5 @@ class Activation:
         self._lock = RLock()
         self._gates.clear()
         self._waiters.clear()
+        for order in self.orders:
+            order.forget_threads()

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from failpy._activation import Activation
 from failpy._config import config
-from failpy._context import Layer
-from failpy._errors import FailpointError, ScopeError
+from failpy._context import Layer, declare_variable
+from failpy._errors import FailpointError, ScopeError, TermSyntaxError
 from failpy._grammar import as_terms, parse_set
 from failpy._hit import Hit
 from failpy._names import check_name
-from failpy._registry import arm, declared, disarm, lock, names, unknown
+from failpy._registry import check, declared, lock, names, settle, unknown
 from failpy._resolve import resolve
 from failpy._terms import Term, Terms
 
-__all__ = ["Status", "When", "disable", "enable", "named_terms", "release", "status", "statuses"]
+__all__ = [
+    "Status",
+    "When",
+    "chain_for",
+    "disable",
+    "disable_all",
+    "enable",
+    "named_terms",
+    "status",
+    "statuses",
+]
+
+_ASYNC = 0x80 | 0x200  # CO_COROUTINE and CO_ASYNC_GENERATOR, as in `inspect`
 
 When = Callable[[Hit[Any]], object]
 
@@ -58,7 +70,22 @@ def named_terms(terms: Mapping[str, str | Term | Terms] | str | None) -> dict[st
             "terms must be a mapping of names to terms, or a text like 'A=panic;B=2*off->print', "
             f"not {terms!r}"
         )
-    return {check_name(name): as_terms(each) for name, each in terms.items()}
+    return {check_name(name): chain_for(name, each) for name, each in terms.items()}
+
+
+def chain_for(name: str, terms: str | Term | Terms) -> Terms:
+    """The chain that shall be enabled for this point.
+
+    Raises:
+        TermSyntaxError, TypeError: as `as_terms`, naming the point.
+    """
+    check_name(name)
+    try:
+        return as_terms(terms)
+    except TermSyntaxError as exc:
+        raise TermSyntaxError(f"failpoint {name!r}: {exc.reason}", exc.text, exc.column) from None
+    except TypeError as exc:
+        raise TypeError(f"failpoint {name!r}: {exc}") from None
 
 
 def enable(
@@ -78,13 +105,8 @@ def enable(
     """
     if not terms:
         return
-    if not config.enabled:
-        raise FailpointError(
-            f"cannot enable {', '.join(map(repr, terms))}: FAILPY=off compiled failpoints out of "
-            "this process; start it without FAILPY=off"
-        )
-    if when is not None and not callable(when):
-        raise TypeError(f"when must be a callable that takes the hit, not {when!r}")
+    _check_possible(terms, when)
+    declare_variable()
     for chain in terms.values():
         resolve(chain, importing=importing)
     fresh = {
@@ -96,12 +118,32 @@ def enable(
             raise ScopeError(
                 f"cannot enable {', '.join(map(repr, terms))}: the scope is closed; open a new one"
             )
-        arm(fresh.values())
-        replaced = [layer.activations[name] for name in fresh if name in layer.activations]
+        check(fresh.values())
+        before = dict(layer.activations)
         layer.activations.update(fresh)
-        disarm(replaced)
-    for activation in replaced:
+        try:
+            stale = settle(layer, fresh)
+        except BaseException:
+            for name in fresh:
+                layer.activations.pop(name, None)
+                if name in before:
+                    layer.activations[name] = before[name]
+            settle(layer, fresh)
+            raise
+    for activation in stale:
         activation.retire()
+
+
+def _check_possible(terms: Mapping[str, Terms], when: When | None) -> None:
+    if not config.enabled:
+        raise FailpointError(
+            f"cannot enable {', '.join(map(repr, terms))}: FAILPY=off compiled failpoints out of "
+            "this process; start it without FAILPY=off"
+        )
+    if when is not None and not callable(when):
+        raise TypeError(f"when must be a callable that takes the hit, not {when!r}")
+    if getattr(getattr(when, "__code__", None), "co_flags", 0) & _ASYNC:
+        raise TypeError(f"when must be a plain function, since a hit cannot await it, not {when!r}")
 
 
 def disable(layer: Layer, name: str) -> None:
@@ -112,21 +154,22 @@ def disable(layer: Layer, name: str) -> None:
     """
     check_name(name)
     with lock:
-        activation = layer.activations.get(name)
-        if activation is None:
-            if declared(name) is None:
-                raise unknown(name)
-            return
-        release(layer, [name])
-    activation.retire()
+        held = layer.activations.pop(name, None)
+        if held is None and declared(name) is None:
+            raise unknown(name)
+        stale = settle(layer, [name])
+    for activation in stale:
+        activation.retire()
 
 
-def release(layer: Layer, released: Iterable[str]) -> list[Activation]:
-    """Take these activations out of the layer, without waking what waits there."""
+def disable_all(layer: Layer) -> None:
+    """Disarm whatever the layer has armed, and let go of what waits there."""
     with lock:
-        gone = [layer.activations.pop(name) for name in released]
-        disarm(gone)
-    return gone
+        names = tuple(layer.activations)
+        layer.activations.clear()
+        stale = settle(layer, names)
+    for activation in stale:
+        activation.retire()
 
 
 def status(name: str, activations: Mapping[str, Activation]) -> Status:

@@ -8,17 +8,16 @@ from typing import Any
 
 from failpy._actions import warn_if_blocking
 from failpy._activation import Activation
-from failpy._arming import Status, When, disable, enable, status, statuses
+from failpy._arming import Status, When, chain_for, disable, enable, status, statuses
 from failpy._context import Layer
 from failpy._endings import Endings
 from failpy._errors import ScopeError, WaitTimeout
 from failpy._failures import Failures
 from failpy._gate import Gate, current_task, task_name
-from failpy._grammar import as_terms
 from failpy._hit import Hit, TraceEntry
 from failpy._names import check_name
 from failpy._order import Order, refuse_contradiction
-from failpy._registry import arm, declared, lock, unknown
+from failpy._registry import declared, lock, settle, unknown
 from failpy._terms import Off, Term, Terms
 from failpy._waiting import who_waits
 
@@ -61,8 +60,7 @@ class Armory(Layer):
             TermSyntaxError: when the text is malformed; what was armed stays armed.
             ReturnTypeError: when a `return` is not of the declared type.
         """
-        check_name(name)
-        chain = as_terms(terms)
+        chain = chain_for(name, terms)
         self._check_open(f"enable {name!r}")
         enable(self, {name: chain}, when=when)
 
@@ -128,9 +126,8 @@ class Armory(Layer):
             if name in self.activations:
                 self.activations[name].orders = orders
             elif not self.closed:
-                observer = Activation(name, _OBSERVED, layer=self, orders=orders, passive=True)
-                arm([observer])
-                self.activations[name] = observer
+                self.activations[name] = Activation(name, _OBSERVED, layer=self, orders=orders, passive=True)
+                settle(self, [name])
 
     # --- waiting ---
 

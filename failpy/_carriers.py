@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sys
+from asyncio import BaseEventLoop
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import thread as pool
 from functools import wraps
+from socketserver import BaseServer
 from threading import Thread
 from typing import Any
 
 from failpy._context import Layer, current, inside
 from failpy._errors import Unwind
+from failpy._failures import here
 from failpy._registry import lock
 
 __all__ = ["Watched", "install", "remove"]
@@ -28,9 +31,15 @@ def _carried() -> Any:
 
 
 class Watched(Future[Any]):
-    """A future that remembers whether anybody asked it for its exception."""
+    """A future that remembers whether anybody asked it for its exception.
+
+    Attributes:
+        asked: Whether somebody did.
+        where: The thread that its work failed in, once it has.
+    """
 
     asked = False
+    where: list[str]
 
     def result(self, timeout: float | None = None) -> Any:
         """As `Future.result`."""
@@ -53,12 +62,19 @@ def _start(start: Callable[[Thread], None]) -> Callable[[Thread], None]:
     @wraps(start)
     def carrying(self: Thread) -> None:
         layer = None if getattr(self, "_target", None) is pool._worker else _carried()
-        if layer is None or self._started.is_set():  # type: ignore[attr-defined]
+        started = getattr(self, "_started", None)
+        if layer is None or started is None or started.is_set():
             return start(self)
-        run = self.run
+        run, own = self.run, vars(self).get("run")
+
+        def put_back() -> None:
+            if own is None:
+                del self.run
+            else:
+                self.run = own  # type: ignore[method-assign]
 
         def run_inside() -> None:
-            self.__dict__.pop("run", None)
+            put_back()
             with inside(layer):
                 try:
                     run()
@@ -74,7 +90,7 @@ def _start(start: Callable[[Thread], None]) -> Callable[[Thread], None]:
         try:
             return start(self)
         except BaseException:
-            self.__dict__.pop("run", None)
+            put_back()
             raise
 
     return carrying
@@ -91,11 +107,17 @@ def _submit(submit: Callable[..., Future[Any]]) -> Callable[..., Future[Any]]:
 
         def run_inside(*args: Any, **kwargs: Any) -> Any:
             with inside(layer):
-                return fn(*args, **kwargs)
+                try:
+                    return fn(*args, **kwargs)
+                except BaseException:
+                    where.append(here())
+                    raise
 
+        where: list[str] = []
         future = submit(self, run_inside, *args, **kwargs)
         if type(future) is Future:
             future.__class__ = Watched
+            future.where = where  # type: ignore[attr-defined]
             future.add_done_callback(layer.watch_future)
         return future
 
@@ -114,6 +136,28 @@ def _create_task(create_task: Callable[..., Any]) -> Callable[..., Any]:
     return carrying
 
 
+def _handle_error(handle_error: Callable[..., None]) -> Callable[..., None]:
+    @wraps(handle_error)
+    def carrying(self: Any, request: Any, client_address: Any) -> None:
+        # What socketserver does with an exception of a handler is to print it: it is lost.
+        layer, error = _carried(), sys.exception()
+        if layer is not None and error is not None:
+            layer.died(error, f"a request handler in {here()}")
+        return handle_error(self, request, client_address)
+
+    return carrying
+
+
+def _call_exception_handler(call: Callable[..., None]) -> Callable[..., None]:
+    @wraps(call)
+    def carrying(self: Any, context: dict[str, Any]) -> None:
+        # What `scope.fatal` unwinds a callback with was reported where it began.
+        if not isinstance(context.get("exception"), Unwind):
+            call(self, context)
+
+    return carrying
+
+
 class _Hook:
     """One attribute of the stdlib, and what stands there meanwhile."""
 
@@ -121,20 +165,30 @@ class _Hook:
 
     def __init__(self, owner: type, name: str, make: Callable[[Any], Any]) -> None:
         self._owner, self._name, self._make = owner, name, make
+        self._original: Any = None
+        self._ours: Any = None
 
     def put(self) -> None:
-        self._original = self._owner.__dict__[self._name]
-        self._ours = self._make(self._original)
+        """Put ours in front of what is there; made anew only if that is not what it was before."""
+        found = self._owner.__dict__[self._name]
+        if found is not self._original:
+            self._original, self._ours = found, self._make(found)
         setattr(self._owner, self._name, self._ours)
 
     def take(self) -> None:
-        # Somebody may have put something around ours meanwhile; then ours stays, and carries nothing.
+        """Put back what was there, unless somebody put something around ours: it carries nothing then."""
         if self._owner.__dict__[self._name] is self._ours:
             setattr(self._owner, self._name, self._original)
 
 
 _users = 0
-_hooks: list[_Hook] = []
+_hooks = [
+    _Hook(Thread, "start", _start),
+    _Hook(ThreadPoolExecutor, "submit", _submit),
+    _Hook(BaseEventLoop, "create_task", _create_task),
+    _Hook(BaseEventLoop, "call_exception_handler", _call_exception_handler),
+    _Hook(BaseServer, "handle_error", _handle_error),
+]
 
 
 def install() -> None:
@@ -142,14 +196,9 @@ def install() -> None:
     global _users  # noqa: PLW0603 - the one count there is
     with lock:
         _users += 1
-        if _users > 1:
-            return
-        _hooks[:] = [_Hook(Thread, "start", _start), _Hook(ThreadPoolExecutor, "submit", _submit)]
-        asyncio = sys.modules.get("asyncio.base_events")
-        if asyncio is not None:
-            _hooks.append(_Hook(asyncio.BaseEventLoop, "create_task", _create_task))
-        for hook in _hooks:
-            hook.put()
+        if _users == 1:
+            for hook in _hooks:
+                hook.put()
 
 
 def remove() -> None:
@@ -160,4 +209,3 @@ def remove() -> None:
         if not _users:
             for hook in _hooks:
                 hook.take()
-            _hooks.clear()

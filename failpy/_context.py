@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from failpy._config import config
-from failpy._registry import missed
+from failpy._registry import lock, missed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from failpy._hit import Hit
     from failpy._order import Order
 
-__all__ = ["Layer", "current", "find", "inside", "muted", "process", "set_current"]
+__all__ = ["Layer", "current", "declare_variable", "find", "inside", "muted", "process", "set_current"]
 
 
 class Layer:
@@ -26,11 +25,12 @@ class Layer:
     A layer that has closed holds no activations, so it needs no check of its own on the way out.
     """
 
-    __slots__ = ("__weakref__", "_seed", "activations", "closed", "parent")
+    __slots__ = ("__weakref__", "_seed", "activations", "behind", "closed", "parent")
 
     def __init__(self, parent: Layer | None = None, seed: int | None = None) -> None:
         self.activations: dict[str, Activation] = {}
         self.parent = parent
+        self.behind: Layer | None = None  # what a muted block hides
         self.closed = False
         self._seed = seed
 
@@ -52,6 +52,13 @@ class Layer:
         """What a hit of this point waits for its turn in."""
         return ()
 
+    def is_within(self, other: Layer) -> bool:
+        """Whether this layer is the other or one inside it."""
+        layer: Layer | None = self
+        while layer is not None and layer is not other:
+            layer = layer.parent
+        return layer is other
+
     def open_ancestor(self) -> Layer:
         """The nearest enclosing layer that is still open; the process layer always is."""
         layer = self.parent
@@ -63,35 +70,34 @@ class Layer:
 process = Layer()
 
 
-_lock = Lock()
-
-
-def _declare_variable() -> None:
-    """Declare the context variable, once, when it is first needed.
+def declare_variable() -> None:
+    """Declare the context variable, once, before anything is armed.
 
     Not at import: contextvars-extras loads asyncio, which is half of the time that
     `import failpy` would take, and a program that arms nothing needs neither.
     """
     global _get, _set  # noqa: PLW0603 - what is rebound is read on every hit
-    with _lock:
-        if _get is _first_get:
-            from contextvars_extras import ContextVarsRegistry
+    if _get is not _first_get:
+        return
+    with lock:
+        from contextvars_extras import ContextVarsRegistry
 
-            class Current(ContextVarsRegistry):  # type: ignore[misc]
-                layer = process
+        class Current(ContextVarsRegistry):  # type: ignore[misc]
+            layer = process
 
-            # `get_raw` is the `ContextVar.get` underneath (13 ns; the registry's own `get` is 55 to 100).
+        if _get is _first_get:  # a signal handler may have come first
+            # `get_raw` is the `ContextVar.get` underneath (13 ns; the registry's own is 55 to 100).
             _set = Current.layer.set  # type: ignore[attr-defined]
             _get = Current.layer.get_raw  # type: ignore[attr-defined]
 
 
 def _first_get() -> Layer:
-    _declare_variable()
+    declare_variable()
     return _get()
 
 
 def _first_set(layer: Layer) -> object:
-    _declare_variable()
+    declare_variable()
     return _set(layer)
 
 
@@ -139,14 +145,17 @@ class muted:
     def __enter__(self) -> None:
         self._previous = current()
         self._layer = Layer()
+        self._layer.behind = self._previous
         set_current(self._layer)
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
+        here = current().is_within(self._layer)
         self._layer.closed = True
-        self._layer.parent = self._previous
-        set_current(self._previous)
+        self._layer.behind, self._layer.parent = None, self._previous
+        if here:
+            set_current(self._previous)
 
 
 class inside:
@@ -168,5 +177,7 @@ class inside:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
-        self._layer = current()  # the block may be in a scope that it opened itself
-        set_current(self._outside)
+        # Not so in another context, where a collector or somebody's `close` may end a suspended block.
+        if current().is_within(self._layer):
+            self._layer = current()  # the block may be in a scope that it opened itself
+            set_current(self._outside)

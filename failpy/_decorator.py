@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable
 from functools import cached_property, partial
 from types import FunctionType
@@ -12,7 +13,7 @@ from failpy._config import config
 from failpy._names import check_name
 from failpy._patch import patch_of
 from failpy._point import Fault, catalogue, declare_point
-from failpy._registry import BODY, Site
+from failpy._registry import Site, body_site
 from failpy._returns import accepted
 from failpy._terms import Terms
 
@@ -93,8 +94,7 @@ def failpoint(name: str, *, returns: Any = None, faults: Iterable[Fault] = ()) -
     check_name(name)
     accepted(returns)
     chains = catalogue(faults)
-    frame = sys._getframe(1)
-    caller = Site(frame.f_code.co_filename, frame.f_lineno, BODY)
+    caller = body_site(sys._getframe().f_back)
     if not config.enabled:
         return lambda target: target
     return partial(_decorate, name=name, returns=returns, faults=chains, caller=caller)
@@ -102,8 +102,10 @@ def failpoint(name: str, *, returns: Any = None, faults: Iterable[Fault] = ()) -
 
 def _decorate(target: Any, *, name: str, returns: object, faults: tuple[Terms, ...], caller: Site) -> Any:
     again = partial(_decorate, name=name, returns=returns, faults=faults, caller=caller)
-    if isinstance(target, FunctionType):
-        code = target.__code__
+    # By `type`, not `isinstance`: a wrapt proxy passes for what it wraps, and is not to be looked through.
+    kind = type(target)
+    if kind is FunctionType:
+        code = _innermost(target).__code__
         site = Site(code.co_filename, code.co_firstlineno, target.__qualname__)
         declared = declare_point(name, returns, faults, site, claims=True)
         patch = patch_of(target)
@@ -111,20 +113,25 @@ def _decorate(target: Any, *, name: str, returns: object, faults: tuple[Terms, .
         declared.stand_at(site)
         declared.add_switch(patch)
         return target
-    if isinstance(target, classmethod | staticmethod):
-        if isinstance(target.__func__, FunctionType):
+    if issubclass(kind, classmethod | staticmethod):
+        if type(target.__func__) is FunctionType:
             again(target.__func__)
             return target
         # A proxy binds otherwise than its target does, where that does not bind at all.
-        return type(target)(again(_forwarding(target.__func__)))
-    if isinstance(target, property) and target.fget is not None:
+        return kind(again(_forwarding(target.__func__)))
+    if issubclass(kind, property) and target.fget is not None:
+        if target.fset is not None or target.fdel is not None:
+            raise TypeError(
+                f"failpoint {name!r} cannot tell the getter of {target!r} from its setter and deleter: "
+                "decorate the function itself, below @property, @x.setter or @x.deleter"
+            )
         inner = again(target.fget)
         return target if inner is target.fget else target.getter(inner)
-    if isinstance(target, cached_property):
+    if issubclass(kind, cached_property):
         target.func = again(target.func)
         return target
-    if isinstance(target, type) or not callable(target):
-        what = "the class" if isinstance(target, type) else "what cannot be called:"
+    if issubclass(kind, type) or not callable(target):
+        what = "the class" if issubclass(kind, type) else "what cannot be called:"
         raise TypeError(
             f"failpoint {name!r} cannot stand on {what} {target!r}: decorate a function, a method "
             "(its __init__, say) or another callable, or put `with fail.point(...)` inside the body"
@@ -135,7 +142,17 @@ def _decorate(target: Any, *, name: str, returns: object, faults: tuple[Terms, .
     result, switch = proxy(target, name, again)
     declared.stand_at(caller)
     declared.add_switch(switch)
+    weakref.finalize(result, declared.drop_switch, id(switch)).atexit = False
     return result
+
+
+def _innermost(function: FunctionType) -> FunctionType:
+    """What a decorator made with `functools.wraps` wraps: that is where a reader looks for the point."""
+    seen = set()
+    while type(inner := getattr(function, "__wrapped__", None)) is FunctionType and id(inner) not in seen:
+        seen.add(id(inner))
+        function = inner
+    return function
 
 
 def _forwarding(function: Callable[..., Any]) -> FunctionType:

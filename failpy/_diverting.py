@@ -81,10 +81,12 @@ class Raise(Term):
         'raise(OSError("disk full"))'
     """
 
-    __slots__ = ("exc",)
+    __slots__ = ("context", "exc")
     action: ClassVar[str] = "raise"
     _holds: ClassVar[str] = "exc"
     exc: type[BaseException] | BaseException | ExceptionSpec
+    context: BaseException | None
+    """The `__context__` that an instance had when it was given, which raising it changes."""
 
     def __init__(self, exc: type[BaseException] | BaseException | ExceptionSpec = Injected) -> None:
         super().__init__()
@@ -97,7 +99,7 @@ class Raise(Term):
                 else "give one such as ValueError('boom')"
             )
             raise TypeError(f"Raise takes an exception class or instance, not {shown(given)}: {way}")
-        self._set(exc=exc)
+        self._set(exc=exc, context=exc.__context__ if isinstance(exc, BaseException) else None)
 
     def make(self, importing: bool = True) -> BaseException:
         """The exception for one hit: new for a class and for text, else the instance given.

@@ -56,7 +56,9 @@ def _seed(text: str) -> int | None:
     try:
         return int(text)
     except ValueError:
-        raise FailpointError(f"FAILPY_SEED={text!r} is not a whole number") from None
+        raise FailpointError(
+            f"FAILPY_SEED={text!r} is not a whole number: give one such as FAILPY_SEED=42"
+        ) from None
 
 
 def _report_strangers(names: tuple[str, ...], pid: int) -> None:

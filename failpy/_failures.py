@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from threading import Lock, current_thread
+from threading import current_thread
 from types import FrameType
 
 from failpy._errors import Failure, Unwind
 from failpy._gate import current_task, task_name
+from failpy._registry import lock
 
 __all__ = ["Failures", "chain_of", "here", "without_unwinding"]
 
@@ -23,10 +24,9 @@ def here() -> str:
 class Failures:
     """What went wrong in the threads and tasks of one scope, in the order it was noticed."""
 
-    __slots__ = ("_errors", "_lock", "deaths")
+    __slots__ = ("_errors", "deaths")
 
     def __init__(self) -> None:
-        self._lock = Lock()
         self._errors: list[BaseException] = []
         self.deaths: dict[int, str] = {}
         """Where an exception killed something, by its `id`."""
@@ -36,12 +36,12 @@ class Failures:
         code = frame.f_code
         failure = Failure(message)
         failure.add_note(f"in {here()}, at {code.co_filename}:{frame.f_lineno} in {code.co_qualname}")
-        with self._lock:
+        with lock:
             self._errors.append(failure)
 
     def died(self, error: BaseException, where: str) -> None:
         """Record an exception that killed a thread or a task, or that nobody asked a future for."""
-        with self._lock:
+        with lock:
             if id(error) in self.deaths:
                 return
             self.deaths[id(error)] = where
@@ -51,13 +51,13 @@ class Failures:
 
     def add(self, error: BaseException) -> None:
         """Record a failure that needs no more words."""
-        with self._lock:
+        with lock:
             self._errors.append(error)
 
     def besides(self, own: BaseException | None) -> list[BaseException]:
         """All of them but those that the block's own exception is, holds or comes from."""
         known = {id(error) for error in chain_of(own)}
-        with self._lock:
+        with lock:
             return [error for error in self._errors if id(error) not in known]
 
 

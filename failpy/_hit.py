@@ -130,8 +130,9 @@ class Hit(Generic[T]):
 
     def inject(self, error: BaseException) -> None:
         """Let the site raise this exception, with a note (PEP 678) that says where it is from."""
-        chain = "" if len(self.terms) == 1 else f", of {self.terms}"
-        note = f"{_NOTE}{self.point!r}: hit {self.nth}, {self.term}{chain}"
+        with muted():  # a term may hold an object with a `repr` of its own
+            chain = "" if len(self.terms) == 1 else f", of {self.terms}"
+            note = f"{_NOTE}{self.point!r}: hit {self.nth}, {self.term}{chain}"
         try:
             earlier = getattr(error, "__notes__", ())
             if earlier:  # the same instance was raised before
@@ -156,7 +157,7 @@ class Hit(Generic[T]):
             point = declared(self.point)
             if point is not None:
                 try:
-                    check_value(self.point, point.returns, point.accepted, result, str(self.term))
+                    check_value(self.point, point.returns, point.accepted, result, self.term)
                 except TypeError as exc:
                     self.inject(exc)
                     return
@@ -177,7 +178,7 @@ class Hit(Generic[T]):
 
     async def asettle(self) -> Hit[T] | None:
         """The same for a site that can."""
-        if self._awaitable is not None:
+        while self._awaitable is not None:
             awaitable, self._awaitable = self._awaitable, None
             with muted():
                 try:

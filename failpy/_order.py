@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from threading import Lock
+from threading import Lock, Thread, current_thread
 
 from failpy._errors import Deadlock
 from failpy._gate import Gate
@@ -21,18 +21,24 @@ class Order:
         timeout: How long a hit waits for its turn at the most, in seconds.
     """
 
-    __slots__ = ("_gates", "_lock", "_position", "_taken", "names", "timeout")
+    __slots__ = ("_gates", "_lock", "_position", "_taker", "names", "timeout")
 
     def __init__(self, names: Sequence[str], timeout: float) -> None:
         self.names = tuple(names)
         self.timeout = timeout
         self._position = 0
-        self._taken = False
+        self._taker: Thread | None = None  # whose turn it is, while that is so
         self._lock = Lock()
         self._gates: list[tuple[str, Gate]] = []
 
     def __str__(self) -> str:
         return " -> ".join(self.names)
+
+    @property
+    def waiting(self) -> list[tuple[str, Gate]]:
+        """The points whose hits wait for their turn, and where."""
+        with self._lock:
+            return list(self._gates)
 
     @property
     def remaining(self) -> tuple[str, ...]:
@@ -45,16 +51,16 @@ class Order:
         Who may go on must call `done` once the hit has happened.
         """
         with self._lock:
-            if name not in self.remaining or self._take_turn(name):
+            if name not in self.remaining or self._take_turn(name, current_thread()):
                 return None
             gate = Gate(self.timeout)
             self._gates.append((name, gate))
             return gate
 
-    def _take_turn(self, name: str) -> bool:
-        if self._taken or self.names[self._position] != name:
+    def _take_turn(self, name: str, taker: Thread | None) -> bool:
+        if self._taker is not None or self.names[self._position] != name:
             return False
-        self._taken = True
+        self._taker = taker or current_thread()
         return True
 
     def done(self, name: str, *, happened: bool, gate: Gate | None = None) -> None:
@@ -70,9 +76,9 @@ class Order:
             if waits:  # it gave up before its turn came
                 self._gates.remove(waits[0])
                 return
-            if not self._taken or self.remaining[:1] != (name,):
+            if self._taker is None or self.remaining[:1] != (name,):
                 return
-            self._taken = False
+            self._taker = None
             self._position += happened
             due = self._due()
         for each in due:
@@ -83,12 +89,19 @@ class Order:
         free = [(name, gate) for name, gate in self._gates if name not in self.remaining]
         waiting = [(name, gate) for name, gate in self._gates if name in self.remaining]
         for entry in waiting:
-            if self._take_turn(entry[0]):
+            if self._take_turn(entry[0], entry[1].thread):
                 free.append(entry)
                 waiting.remove(entry)
                 break
         self._gates = waiting
         return [gate for _, gate in free]
+
+    def forget_threads(self) -> None:
+        """In a forked child: nobody else is left to wait, to take a turn or to hold the lock."""
+        self._lock = Lock()
+        self._gates = []
+        if self._taker is not current_thread():
+            self._taker = None
 
     def close(self) -> None:
         """Let everybody go on."""

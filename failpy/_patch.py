@@ -8,10 +8,12 @@ puts the original code back, so an idle function is not slower by a single instr
 
 from __future__ import annotations
 
+import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import lru_cache
 from types import CodeType, FunctionType
+from typing import Any
 
 from failpy._context import find
 
@@ -24,6 +26,10 @@ CO_GENERATOR = 0x20
 CO_COROUTINE = 0x80
 CO_ITERABLE_COROUTINE = 0x100
 CO_ASYNC_GENERATOR = 0x200
+CO_NESTED = 0x10
+
+# Stand-ins in a template, for what the trampoline made of it has as constants.
+_FIND, _NAME, _BEGIN = "<failpy find>", "<failpy name>", "<failpy begin>"
 
 
 class Patch:
@@ -75,7 +81,7 @@ class Patch:
             return
         if function.__code__ is not self._installed:
             # A reloader gave the function new code: that is what there is to go on to now.
-            self._original = function.__code__
+            self._original = _beneath(function.__code__)
             self._codes.clear()
         names = tuple(name for name in self._names if name in self._armed)
         code = self._codes.get(names)
@@ -94,6 +100,13 @@ def patch_of(function: FunctionType) -> Patch:
     """The patch of this function: the same one for every point that stands on it."""
     patch = _patches.get(id(function))
     return _patches.setdefault(id(function), Patch(function)) if patch is None else patch
+
+
+def _beneath(code: CodeType) -> CodeType:
+    """The code that a trampoline goes on to: a reloader may have copied one from an armed function."""
+    while any(const is find for const in code.co_consts):
+        code = next(const for const in code.co_consts if isinstance(const, CodeType))
+    return code
 
 
 def trampoline(code: CodeType, name: str, kind: str | None = None) -> CodeType:
@@ -125,7 +138,8 @@ def trampoline(code: CodeType, name: str, kind: str | None = None) -> CodeType:
         co_varnames=parameters + template.co_varnames[len(parameters) :],
         co_consts=consts,
         co_freevars=code.co_freevars,
-        co_flags=template.co_flags | (flags & CO_ITERABLE_COROUTINE),
+        co_flags=(template.co_flags & ~CO_NESTED) | (flags & (CO_ITERABLE_COROUTINE | CO_NESTED)),
+        co_names=template.co_names + code.co_names,  # for who looks up which globals the function uses
         co_filename=code.co_filename,
         co_name=code.co_name,
         co_qualname=code.co_qualname,
@@ -143,6 +157,8 @@ def _fill(const: object, names: dict[str, str], code: CodeType, name: str) -> ob
         return find
     if const == _NAME:
         return name
+    if const == _BEGIN:
+        return begin
     return names.get(const, const) if isinstance(const, str) else const
 
 
@@ -165,37 +181,62 @@ def _kind(flags: int) -> str:
     return "generator" if flags & CO_GENERATOR else "function"
 
 
-_FIND, _NAME = "<failpy find>", "<failpy name>"
+def begin(body: AsyncGenerator[Any, Any]) -> Awaitable[Any]:
+    """The first step of an async generator that the event loop shall not know of.
+
+    It knows the trampoline, and closing that closes the body; closing both at once is an error.
+    """
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(None, None)
+    try:
+        return body.__anext__()
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
+
 
 # `def`, how the point is evaluated, and how the original code is gone on to. The call of the point
 # stands in the user's frame, so that an injected exception has no frame of failpy in its traceback.
-_SHAPES = {
-    "function": ("def", "{hit}", "return __failpy_body({call})"),
-    "generator": ("def", "{hit}", "return (yield from __failpy_body({call}))"),
-    "coroutine": ("async def", "await {ahit}", "return await __failpy_body({call})"),
-    "async generator": (
-        "async def",
-        "await {ahit}",
-        """\
-__failpy_body = __failpy_body({call})
+# Generators are driven by hand: `yield from` would treat GeneratorExit otherwise than the body does.
+_DRIVE = """\
+__failpy_body = __failpy_body({{call}})
         try:
-            __failpy_item = await __failpy_body.__anext__()
+            __failpy_item = {first}
             while True:
                 __failpy_thrown = None
                 try:
                     __failpy_sent = yield __failpy_item
-                except GeneratorExit:
-                    await __failpy_body.aclose()
-                    raise
                 except BaseException as __failpy_caught:
                     __failpy_thrown = __failpy_caught
                 # Outside of the handler: what the body raises now must not get it as its context.
                 if __failpy_thrown is None:
-                    __failpy_item = await __failpy_body.asend(__failpy_sent)
+                    __failpy_item = {send}(__failpy_sent)
                 else:
-                    __failpy_item = await __failpy_body.athrow(__failpy_thrown)
-        except StopAsyncIteration:
-            return""",
+                    __failpy_item = {throw}(__failpy_thrown)
+        except {stop}"""
+
+_SHAPES = {
+    "function": ("def", "{hit}", "return __failpy_body({call})"),
+    "coroutine": ("async def", "await {ahit}", "return await __failpy_body({call})"),
+    "generator": (
+        "def",
+        "{hit}",
+        _DRIVE.format(
+            first="__failpy_body.send(None)",
+            send="__failpy_body.send",
+            throw="__failpy_body.throw",
+            stop="StopIteration as __failpy_stop:\n            return __failpy_stop.value",
+        ),
+    ),
+    "async generator": (
+        "async def",
+        "await {ahit}",
+        f"__failpy_begin = {_BEGIN!r}\n        "
+        + _DRIVE.format(
+            first="await __failpy_begin(__failpy_body)",
+            send="await __failpy_body.asend",
+            throw="await __failpy_body.athrow",
+            stop="StopAsyncIteration:\n            return",
+        ),
     ),
 }
 

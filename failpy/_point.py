@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
-from contextvars import ContextVar
 from functools import cache
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast, overload
 
 from failpy._context import find
 from failpy._grammar import as_terms
 from failpy._hit import Hit
 from failpy._names import check_name
-from failpy._registry import BODY, Declared, Site, declare
+from failpy._registry import Declared, Site, body_site, declare
 from failpy._terms import Raise, Term, Terms
 
 if TYPE_CHECKING:
@@ -23,7 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Fault", "Point", "catalogue", "declare_point", "point"]
 
 T = TypeVar("T")
-_LOOPS = tuple(name.replace("/", os.sep) for name in ("asyncio/events.py", "trio/_core/_run.py"))
+_LOOP_FILES = ("asyncio/events.py", "asyncio/runners.py", "trio/_core/_run.py")
+_LOOPS = tuple(name.replace("/", os.sep) for name in _LOOP_FILES)
 
 Fault = str | Term | Terms | BaseException | type[BaseException]
 
@@ -36,9 +36,18 @@ class _Done:
 
 _DONE = _Done()
 
-# `get` of a variable that is never set: a C function of no arguments that gives its default.
-_nothing = ContextVar[None]("failpy nothing", default=None).get
-_done = ContextVar[_Done]("failpy done", default=_DONE).get
+
+# Cached, so that a call stays in C. With an argument or without: `ExitStack` passes the point.
+
+
+@cache
+def _nothing(*_: object) -> None:
+    return None
+
+
+@cache
+def _done(*_: object) -> _Done:
+    return _DONE
 
 
 class Point(Declared[T]):
@@ -104,6 +113,15 @@ class Point(Declared[T]):
         object.__setattr__(self, "__class__", _ArmedPoint if armed else Point)
         super().set_armed(armed)
 
+    # Here, and not on the armed class: the point may be disarmed while it is being hit.
+
+    def _stand_in_caller(self) -> None:
+        frame = sys._getframe(1).f_back
+        # A coroutine that is a task of its own was called by its event loop, and a function that is
+        # a thread's own by nobody: neither is a site.
+        if frame is not None and not frame.f_code.co_filename.endswith(_LOOPS):
+            self.stand_at(body_site(frame))
+
     def __repr__(self) -> str:
         return f"<failpoint {self.name!r}>"
 
@@ -121,7 +139,7 @@ class _ArmedPoint(Point[T]):
         activation = find(self.name)
         if activation is None:
             return None
-        self._stand_in(sys._getframe(1))
+        self._stand_in_caller()
         return _returned(activation.hit())
 
     def __exit__(
@@ -134,7 +152,7 @@ class _ArmedPoint(Point[T]):
         activation = find(self.name)
         if activation is None:
             return None
-        self._stand_in(sys._getframe(1))
+        self._stand_in_caller()
         return _returned(await activation.ahit())
 
     def hit(self, /, **values: Any) -> Hit[T] | None:
@@ -142,7 +160,7 @@ class _ArmedPoint(Point[T]):
         activation = find(self.name)
         if activation is None:
             return None
-        self._stand_in(sys._getframe(1))
+        self._stand_in_caller()
         return _returned(activation.hit(values=values))
 
     async def ahit(self, /, **values: Any) -> Hit[T] | None:
@@ -150,13 +168,8 @@ class _ArmedPoint(Point[T]):
         activation = find(self.name)
         if activation is None:
             return None
-        self._stand_in(sys._getframe(1))
+        self._stand_in_caller()
         return _returned(await activation.ahit(values=values))
-
-    def _stand_in(self, frame: FrameType) -> None:
-        # A coroutine that is a task of its own was called by its event loop, which is no site.
-        if not frame.f_code.co_filename.endswith(_LOOPS):
-            self.stand_at(Site(frame.f_code.co_filename, frame.f_lineno, BODY))
 
 
 def _returned(hit: Hit[Any] | None) -> Hit[Any] | None:
@@ -180,8 +193,7 @@ def _point(name: str, *, returns: Any = None, faults: tuple[Fault, ...] = ()) ->
         FailpointConflict: when the name is declared elsewhere with another `returns`.
         ReturnTypeError: when it is armed with a `return` of another type.
     """
-    frame = sys._getframe(1)
-    site = Site(frame.f_code.co_filename, frame.f_lineno, BODY)
+    site = body_site(sys._getframe().f_back)
     found = declare_point(check_name(name), returns, catalogue(faults), site, claims=returns is not None)
     found.stand_at(site)
     return found
@@ -198,8 +210,8 @@ if TYPE_CHECKING:
         return _point(name, returns=returns, faults=faults)
 else:
     # The look-up of a known name stays in C.
+    _point.__name__ = _point.__qualname__ = "point"
     point = cache(_point)
-    point.__name__ = point.__qualname__ = "point"
 
 
 def declare_point(

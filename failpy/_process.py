@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from failpy import _arming
-from failpy._arming import Status, When, named_terms
+from failpy._arming import Status, When, chain_for, named_terms
 from failpy._context import process
-from failpy._grammar import as_terms
-from failpy._names import check_name
 from failpy._terms import Term, Terms
 
 __all__ = ["disable", "enable", "enable_all", "points", "status"]
@@ -29,8 +27,7 @@ def enable(name: str, terms: str | Term | Terms, *, when: When | None = None) ->
         ReturnTypeError: when a `return` is not of the declared type.
         FailpointError: under `FAILPY=off`.
     """
-    check_name(name)
-    _arming.enable(process, {name: as_terms(terms)}, when=when)
+    _arming.enable(process, {name: chain_for(name, terms)}, when=when)
 
 
 def enable_all(terms: Mapping[str, str | Term | Terms] | str) -> None:

@@ -7,6 +7,7 @@ is idle keeps the cost of an idle call to that of the proxy itself.
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any, cast
@@ -28,7 +29,15 @@ class Proxy(FunctionWrapper):  # type: ignore[misc, type-arg, unused-ignore]
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         reduced = self.__wrapped__.__reduce_ex__(protocol)
-        return reduced if isinstance(reduced, str) else (self._self_rebuild, (self.__wrapped__,))
+        if isinstance(reduced, str) and self._is_found_as(reduced):
+            return reduced
+        return self._self_rebuild, (self.__wrapped__,)
+
+    def _is_found_as(self, name: str) -> bool:
+        found: object = sys.modules.get(self.__wrapped__.__module__)
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        return found is self
 
     def __copy__(self) -> Proxy:
         return self

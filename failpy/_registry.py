@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections import deque
+from collections import Counter
 from collections.abc import Iterable
-from itertools import count
+from itertools import chain
 from threading import RLock, current_thread
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from failpy._errors import FailpointConflict, UnknownFailpoint, did_you_mean
@@ -15,19 +16,25 @@ from failpy._terms import Terms
 
 if TYPE_CHECKING:
     from failpy._activation import Activation
+    from failpy._context import Layer
 
 __all__ = [
     "BODY",
     "Declared",
     "Site",
     "Switch",
-    "arm",
+    "activations",
     "armed",
+    "body_site",
+    "check",
     "declare",
     "declared",
-    "disarm",
     "lock",
+    "missed",
+    "misses_since",
     "names",
+    "settle",
+    "unknown",
 ]
 
 T = TypeVar("T")
@@ -54,6 +61,13 @@ class Site(NamedTuple):
         return self.line == other.line or "<" not in self.where
 
 
+def body_site(frame: FrameType | None) -> Site:
+    """The site of a point inside the body that this frame runs; a bottom frame has no caller."""
+    return (
+        Site("<unknown>", 0, BODY) if frame is None else Site(frame.f_code.co_filename, frame.f_lineno, BODY)
+    )
+
+
 class Switch(Protocol):
     """Something at a site that must know whether the point is armed."""
 
@@ -69,7 +83,18 @@ class Declared(Generic[T]):
         faults: The catalogue of realistic faults, as chains of terms.
     """
 
-    __slots__ = ("__weakref__", "_claims", "_sites", "_switches", "accepted", "faults", "name", "returns")
+    __slots__ = (
+        "__weakref__",
+        "_armed",
+        "_claims",
+        "_faults",
+        "_sites",
+        "_switches",
+        "accepted",
+        "faults",
+        "name",
+        "returns",
+    )
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -78,6 +103,8 @@ class Declared(Generic[T]):
         self.faults: tuple[Terms, ...] = ()
         self._sites: dict[Site, None] = {}
         self._claims: dict[Site, object] = {}
+        self._faults: dict[Site, tuple[Terms, ...]] = {}
+        self._armed = False
         self._switches: dict[int, Switch] = {}
 
     @property
@@ -93,7 +120,7 @@ class Declared(Generic[T]):
         """Let this site be told, now and from now on, whether the point is armed."""
         with lock:
             self._switches[id(switch)] = switch
-            if self.name in _armed:
+            if self._armed:
                 switch.switch(self.name, True)
 
     def drop_switch(self, key: int) -> None:
@@ -104,6 +131,13 @@ class Declared(Generic[T]):
         """Tell every site."""
         for switch in tuple(self._switches.values()):
             switch.switch(self.name, armed)
+        self._armed = armed
+
+    def agree(self) -> None:
+        """Be armed if there is an activation, and idle if there is none."""
+        # A signal handler may arm or disarm the point in the middle of this, so look again.
+        while self._armed != bool(_armed.get(self.name)):
+            self.set_armed(not self._armed)
 
     def claim(self, site: Site, returns: object) -> dict[Site, object]:
         """The claims on the type of this point with one more among them."""
@@ -121,12 +155,10 @@ class Declared(Generic[T]):
 # Reentrant: a signal handler or a finalizer may declare or arm while its thread is doing so.
 lock = RLock()
 _declared: dict[str, Any] = {}
-_armed: dict[str, dict[Activation, None]] = {}
-_misses: dict[str, deque[tuple[int, str]]] = {}
+# By name, then by the `id` of the layer: so that what a layer holds is in it once, whoever comes between.
+_armed: dict[str, dict[int, Activation]] = {}
+_misses: dict[str, list[str]] = {}
 _MISSES = 1000
-
-clock = count()
-"""Numbers that only ever grow: what came before what."""
 
 
 def declare(
@@ -153,56 +185,64 @@ def declare(
             taken = point.claim(site, returns)
         else:
             taken, returns, types = point._claims, point.returns, point.accepted
-        catalogue = tuple(dict.fromkeys((*point.faults, *faults)))
+        # By site, so that a definition which runs again and again does not add to it.
+        by_site = {**point._faults, site: tuple(faults)} if faults else point._faults
+        catalogue = tuple(dict.fromkeys(chain.from_iterable(by_site.values())))
         for terms in catalogue:
             check_terms(name, returns, types, terms)
         if name not in _declared or types != point.accepted:
-            for activation in _armed.get(name, ()):
+            for activation in tuple(_armed.get(name, {}).values()):
                 check_terms(name, returns, types, activation.terms)
-        point._claims, point.returns, point.accepted, point.faults = taken, returns, types, catalogue
-        if name not in _declared:
-            _declared[name] = point
-            if name in _armed:
-                point.set_armed(True)
+        point._claims, point.returns, point.accepted = taken, returns, types
+        point._faults, point.faults = by_site, catalogue
+        _declared[name] = point
+        point.agree()
     return point
 
 
-def arm(activations: Iterable[Activation]) -> None:
-    """Count these activations as armed: all of them, or none if one is refused.
+def check(activations: Iterable[Activation]) -> None:
+    """Refuse activations with a `return` that is not of the type the point declares.
 
     Raises:
-        ReturnTypeError: when a `return` is not of the type its point declares.
+        ReturnTypeError: naming the point, both types, and the way out.
     """
-    activations = tuple(activations)
     with lock:
         for activation in activations:
             point = _declared.get(activation.name)
             if point is not None:
                 check_terms(point.name, point.returns, point.accepted, activation.terms)
-        for activation in activations:
-            holders = _armed.setdefault(activation.name, {})
-            holders[activation] = None
-            if len(holders) == 1 and activation.name in _declared:
-                _declared[activation.name].set_armed(True)
 
 
-def disarm(activations: Iterable[Activation]) -> None:
-    """Count these activations as armed no more."""
+def settle(layer: Layer, names: Iterable[str]) -> list[Activation]:
+    """Let what counts as armed agree with what the layer holds under these names.
+
+    Returns:
+        What the layer held before and holds no more, for the caller to retire.
+    """
+    stale = []
     with lock:
-        for activation in activations:
-            holders = _armed.get(activation.name, {})
-            holders.pop(activation, None)
-            if not holders and _armed.pop(activation.name, None) is not None:
-                _misses.pop(activation.name, None)
-                point = _declared.get(activation.name)
-                if point is not None:
-                    point.set_armed(False)
+        for name in names:
+            holders = _armed.setdefault(name, {})
+            # A signal handler may arm or disarm in the middle of this, so look again.
+            while holders.get(id(layer)) is not (held := layer.activations.get(name)):
+                before = holders.pop(id(layer), None)
+                if before is not None:
+                    stale.append(before)
+                if held is not None:
+                    holders[id(layer)] = held
+                    held.missed_before = len(_misses.setdefault(name, []))
+            if not holders:
+                _misses.pop(name, None)
+            point = _declared.get(name)
+            if point is not None:
+                point.agree()
+    return stale
 
 
 def armed() -> dict[str, int]:
     """How many activations each armed name has, over all layers."""
     with lock:
-        return {name: len(holders) for name, holders in _armed.items()}
+        return {name: len(holders) for name, holders in _armed.items() if holders}
 
 
 def names() -> list[str]:
@@ -228,31 +268,25 @@ def unknown(name: str) -> UnknownFailpoint:
 def activations() -> list[Activation]:
     """Every activation there is, in all layers."""
     with lock:
-        return [activation for holders in _armed.values() for activation in holders]
+        return [activation for holders in _armed.values() for activation in holders.values()]
 
 
 def missed(name: str) -> None:
-    """Remember a hit of an armed point in a context that no scope reaches."""
+    """Remember a hit of an armed point in a context that no scope reaches: of very many, the first."""
     misses = _misses.get(name)
-    if misses is None:
-        misses = _misses.setdefault(name, deque(maxlen=_MISSES))
-    misses.append((next(clock), current_thread().name))
+    if misses is not None and len(misses) < _MISSES:
+        misses.append(current_thread().name)
 
 
-def misses_since(name: str, moment: int) -> dict[str, int]:
-    """How often the point was missed after this moment of the clock, by the name of the thread."""
-    counts: dict[str, int] = {}
-    for when, thread in tuple(_misses.get(name, ())):
-        if when > moment:
-            counts[thread] = counts.get(thread, 0) + 1
-    return counts
+def misses_since(name: str, before: int) -> Counter[str]:
+    """How often the point was missed, by the name of the thread, but for the first so many times."""
+    return Counter(_misses.get(name, ())[before:])
 
 
 def _after_fork_in_child() -> None:
     # Other threads are gone, and what they held or waited for with them.
-    for holders in _armed.values():
-        for activation in holders:
-            activation.forget_threads()
+    for activation in activations():
+        activation.forget_threads()
     lock.release()
 
 

@@ -57,7 +57,7 @@ def _is_instance(value: object, types: tuple[type, ...]) -> bool:
     return isinstance(value, types)
 
 
-def check_value(name: str, returns: object, types: Accepted, value: object, source: str) -> None:
+def check_value(name: str, returns: object, types: Accepted, value: object, source: object) -> None:
     """Refuse a value that is not of the declared type.
 
     Raises:
@@ -77,4 +77,4 @@ def check_terms(name: str, returns: object, types: Accepted, terms: Terms) -> No
     """Refuse terms with a `return` whose value is not of the declared type."""
     for term in terms:
         if isinstance(term, Return):
-            check_value(name, returns, types, term.value, str(term))
+            check_value(name, returns, types, term.value, term)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, Self, TypeVar
 
-from failpy._arming import enable, named_terms, release
+from failpy._arming import disable_all, enable, named_terms
 from failpy._armory import Armory
 from failpy._childenv import child_environ
 from failpy._context import Layer, current, process, set_current
@@ -110,7 +110,7 @@ class Scope(Armory):
         for future in self._futures:
             error = future.failure()
             if error is not None:
-                self.died(error, "a pool's thread, and nobody asked its future")
+                self.died(error, f"{future.where[-1]} of a pool, and nobody asked its future")
         for task in self._tasks:
             # `exception()` would mark it as asked for, and silence the handler of the loop.
             error = task._exception
@@ -174,9 +174,7 @@ class Scope(Armory):
             self._collect()
             self.closed = True
             self._armed = dict(self.activations)
-            gone = release(self, self._armed)
-        for activation in gone:
-            activation.retire()
+        disable_all(self)
         if self.follows_threads:
             from failpy._carriers import remove
 
@@ -195,7 +193,7 @@ class Scope(Armory):
         """
         __tracebackhide__ = True
         waiting = [order for order in self._orders if order.remaining]
-        unfinished = verdict(self.activations, waiting, self.seed) if self._settings.strict else None
+        unfinished = verdict(self.activations, waiting, self) if self._settings.strict else None
         self.close()
         for order in self._orders:
             order.close()
@@ -229,6 +227,7 @@ class Scope(Armory):
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
         __tracebackhide__ = True
+        self._check_open("exit")
         # Compared, not reset by token: the exit may come in another context, or out of order.
         if current() is self:
             set_current(self.open_ancestor())
@@ -246,13 +245,23 @@ class Scope(Armory):
         self.__exit__(kind, exc, tb)
 
     def __del__(self) -> None:
-        if self._entered and not self.closed and (self.activations or self.follows_threads):
+        if getattr(self, "_entered", False) and not self.closed:
+            described = repr(self)
+            self.close()
             import warnings
 
             warnings.warn(
-                f"{self!r} was never closed: use it in a `with` block", ResourceWarning, stacklevel=2
+                f"{described} was never closed: use it in a `with` block", ResourceWarning, stacklevel=2
             )
-            self.close()
+
+    def __copy__(self) -> NoReturn:
+        raise TypeError("a scope cannot be copied or pickled: it is one layer of one context; make a new one")
+
+    def __deepcopy__(self, memo: object) -> NoReturn:
+        self.__copy__()
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        self.__copy__()
 
     def __call__(self, function: F, /) -> F:
         """Decorate a function of any of the four shapes: each call opens a scope like this one."""
@@ -324,5 +333,5 @@ def current_scope() -> Scope | None:
     while layer is not None and layer is not process:
         if isinstance(layer, Scope) and not layer.closed:
             return layer
-        layer = layer.parent
+        layer = layer.behind or layer.parent
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from failpy._activation import Activation
+from failpy._context import Layer
 from failpy._errors import FailpointError, NeverFired
 from failpy._order import Order
 from failpy._registry import declared, misses_since, unknown
@@ -14,7 +15,7 @@ __all__ = ["verdict"]
 
 
 def verdict(
-    activations: Mapping[str, Activation], orders: Iterable[Order], seed: int
+    activations: Mapping[str, Activation], orders: Iterable[Order], layer: Layer
 ) -> FailpointError | None:
     """The error that these activations and orders amount to, or None when each did its work."""
     strangers = [name for name in activations if declared(name) is None]
@@ -31,7 +32,7 @@ def verdict(
     ]
     errors: list[FailpointError] = [unknown(name) for name in strangers]
     if idle:
-        errors.append(NeverFired("\n".join((*idle, f"(seed {seed})"))))
+        errors.append(NeverFired("\n".join((*idle, f"(seed {layer.seed})"))))
     if not errors:
         return None
     first, *others = errors
@@ -51,8 +52,11 @@ def _did_its_work(activation: Activation) -> bool:
 def _never_fired(activation: Activation) -> str:
     point = declared(activation.name)
     sites = ", ".join(point.sites) if point is not None else ""
-    if activation.hits == 0:
-        misses = misses_since(activation.name, activation.armed_at)
+    if activation.hits == 0 and activation.refused:
+        what = f"its when= predicate refused each of {activation.refused} hits"
+        advice = "let the predicate accept one"
+    elif activation.hits == 0:
+        misses = misses_since(activation.name, activation.missed_before)
         what = "execution did not reach it in this scope"
         advice = "run the code behind it inside the scope"
         if misses:

@@ -15,10 +15,15 @@ __all__ = ["who_waits"]
 
 def who_waits() -> str:
     """A paragraph for an error message; what waits nowhere is said as well."""
-    hits = [hit for activation in activations() for hit in activation.waiting]
-    if not hits:
-        return "\nno hit is paused anywhere"
-    return "".join(f"\n{hit!r} waits in {_where(hit.gate)}" for hit in hits if hit.gate is not None)
+    found = activations()
+    hits = [hit for activation in found for hit in activation.waiting]
+    lines = [f"\n{hit!r} waits in {_where(hit.gate)}" for hit in hits if hit.gate is not None]
+    for order in dict.fromkeys(order for activation in found for order in activation.orders):
+        lines += [
+            f"\na hit of {name!r} waits for its turn in the order {order}, in {_where(gate)}"
+            for name, gate in order.waiting
+        ]
+    return "".join(lines) or "\nno hit is paused anywhere"
 
 
 def _where(gate: Gate) -> str:

@@ -24,8 +24,11 @@ def wrap(function: F, make: Callable[[], Scope]) -> F:
     Raises:
         TypeError: when the function is a class or no callable at all.
     """
-    if isinstance(function, type) or not callable(function):
-        raise TypeError(f"scope(...) decorates functions and methods, not {function!r}")
+    if isinstance(function, type | staticmethod | classmethod) or not callable(function):
+        raise TypeError(
+            f"scope(...) decorates functions and methods, not {function!r}: "
+            "put it on a function, below @staticmethod or @classmethod"
+        )
     import inspect  # not at the top: it takes as long as the whole of failpy
 
     if inspect.isasyncgenfunction(function):
@@ -149,6 +152,8 @@ def bound(function: F, scope: Scope) -> F:
 
         @wraps(function)
         async def abound(*args: Any, **kwargs: Any) -> Any:
+            if scope.closed:
+                return await function(*args, **kwargs)
             with inside(scope), _ending_here(scope):
                 return await function(*args, **kwargs)
 
@@ -156,6 +161,8 @@ def bound(function: F, scope: Scope) -> F:
 
     @wraps(function)
     def bound(*args: Any, **kwargs: Any) -> Any:
+        if scope.closed:
+            return function(*args, **kwargs)
         with inside(scope), _ending_here(scope):
             return function(*args, **kwargs)
 

@@ -201,6 +201,40 @@ def test_a_handler_of_a_real_server(how: str, hook: list[Any], capfd: pytest.Cap
         assert capfd.readouterr() == ("", "")
 
 
+def test_an_assertion_in_a_handler_is_not_lost(capfd: pytest.CaptureFixture[str]) -> None:
+    """What socketserver only prints: Go's t.Fatal in a handler, spelled `assert`."""
+    with pytest.raises(ExceptionGroup) as caught, fail.scope():
+
+        def handle(handler: Any) -> None:
+            assert handler.path == "/right", "bad path"
+
+        server, thread = serve(handle)
+        connection = http.client.HTTPConnection(*server.server_address[:2], timeout=10)
+        try:
+            connection.request("GET", "/wrong")
+            with pytest.raises(http.client.RemoteDisconnected):
+                connection.getresponse()
+        finally:
+            connection.close()
+            server.shutdown()
+            thread.join()
+            server.server_close()
+    (failure,) = caught.value.exceptions
+    assert isinstance(failure, AssertionError)
+    assert "a request handler in thread" in notes(failure)
+    assert "bad path" in capfd.readouterr().err  # it is printed all the same
+
+
+@pytest.mark.anyio
+async def test_fatal_in_a_callback_of_the_loop(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(ExceptionGroup) as caught:
+        async with fail.scope() as scope:
+            asyncio.get_running_loop().call_soon(scope.fatal, "in a callback")
+            await asyncio.sleep(0)
+    assert [str(each) for each in caught.value.exceptions] == ["in a callback"]
+    assert caplog.text == ""
+
+
 def test_the_clients_error_and_the_handlers_are_both_kept() -> None:
     with pytest.raises(ExceptionGroup) as caught, fail.scope() as scope:
         server, thread = serve(lambda handler: scope.fatal("the reason"))
@@ -307,7 +341,7 @@ def test_a_future_nobody_asked(pool: ThreadPoolExecutor) -> None:
         pool.submit(int).result()  # by now the callbacks of the first have run
     (error,) = caught.value.exceptions
     assert isinstance(error, KeyError)
-    assert "nobody asked" in notes(error)
+    assert "in thread 'pool_0' of a pool, and nobody asked" in notes(error)
 
 
 def ask_result(future: Future[None]) -> None:

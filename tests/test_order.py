@@ -129,11 +129,35 @@ def test_a_turn_that_does_not_come_says_who_waits(name: str) -> None:
         scope.order(a.name, b.name, timeout=0.01)
         with pytest.raises(fail.WaitTimeout) as caught:
             b.hit()
-        for part in (repr(b.name), f"{a.name} -> {b.name}", f"{a.name!r} is next", "no hit is paused"):
+        for part in (repr(b.name), f"{a.name} -> {b.name}", f"{a.name!r} is next", "waits for its turn"):
             assert part in str(caught.value)
         a.hit()
         b.hit()  # the one that gave up has taken nobody's turn
     assert names_of(scope) == [a.name, b.name]
+
+
+def test_who_waits_for_a_turn_is_told(name: str) -> None:
+    a, b = fail.point(f"{name}.a"), fail.point(f"{name}.b")
+    with fail.scope({a.name: "off"}, strict=False) as scope:
+        scope.order(a.name, b.name, timeout=60)
+        thread = start(b.hit)
+        while not scope._orders[0].waiting:
+            threading.Event().wait(0.0001)
+        with pytest.raises(fail.WaitTimeout, match=f"a hit of '{b.name}' waits for its turn in the order"):
+            scope.wait_for_hit(a.name, timeout=0.01)
+    thread.join(10)
+
+
+@pytest.mark.anyio
+async def test_a_sync_hit_that_waits_for_its_turn_in_a_loop_warns(name: str) -> None:
+    a, b = fail.point(f"{name}.a"), fail.point(f"{name}.b")
+    async with fail.scope(strict=False) as scope:
+        scope.order(a.name, b.name, timeout=0.01)
+        with (
+            pytest.warns(fail.BlockingWarning, match="the turn of failpoint"),
+            pytest.raises(fail.WaitTimeout),
+        ):
+            b.hit()
 
 
 def test_an_order_never_completed_fails_a_strict_scope(name: str) -> None:
