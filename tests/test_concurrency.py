@@ -187,7 +187,7 @@ def test_a_signal_handler_may_hit_the_point_it_interrupts() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
 def test_a_fork_in_the_middle_leaves_a_child_that_can_evaluate() -> None:
-    """Forked while other threads hit, pause and arm; in a process of its own, which is single-threaded before."""
+    """Forked while other threads hit, pause and arm, in a process of its own."""
     program = """if True:
         import os, threading, time, warnings
         from failpy import fail, failpoint

@@ -130,8 +130,9 @@ def test_methods_may_be_named_with_or_without_their_class(name: str) -> None:
 
 @pytest.mark.parametrize("allowed", [["save"], ["other.py:swallows"], [save]], ids=str)
 def test_another_function_is_no_excuse(allowed: Any, name: str) -> None:
-    with pytest.raises(ExceptionGroup), fail.scope(
-        {name: "raise(KeyError)"}, on_swallowed="error", may_swallow=allowed
+    with (
+        pytest.raises(ExceptionGroup),
+        fail.scope({name: "raise(KeyError)"}, on_swallowed="error", may_swallow=allowed),
     ):
         swallows(name)
 

@@ -140,9 +140,8 @@ def test_import_is_light() -> None:
         "random",
         "difflib",
     }
-    program = "import sys, failpy; print(sorted(sys.modules))"
-    ended = subprocess.run([sys.executable, "-S", "-c", f"import sys; sys.path[:0] = {sys.path!r}; {program}"],
-                           capture_output=True, text=True, timeout=60)  # fmt: skip
+    program = f"import sys; sys.path[:0] = {sys.path!r}; import failpy; print(sorted(sys.modules))"
+    ended = subprocess.run([sys.executable, "-S", "-c", program], capture_output=True, text=True, timeout=60)
     loaded = set(eval(ended.stdout))
     assert loaded & heavy == set(), ended.stderr
 

@@ -8,12 +8,44 @@ import failpy
 import failpy as fail_module
 from failpy import fail
 
-PINNED = """
-    failpoint point Point Hit scope Scope enable disable enable_all status points Status current_scope
-    Return Raise Panic Sleep Delay Print Pause Yield Break Exit Kill Call Off parse
-    FailpointError TermSyntaxError UnknownFailpoint FailpointConflict ReturnTypeError NeverFired PauseTimeout
-    Injected FailpointPanic
-""".split()
+PINNED = [
+    "failpoint",
+    "point",
+    "Point",
+    "Hit",
+    "scope",
+    "Scope",
+    "enable",
+    "disable",
+    "enable_all",
+    "status",
+    "points",
+    "Status",
+    "current_scope",
+    "Return",
+    "Raise",
+    "Panic",
+    "Sleep",
+    "Delay",
+    "Print",
+    "Pause",
+    "Yield",
+    "Break",
+    "Exit",
+    "Kill",
+    "Call",
+    "Off",
+    "parse",
+    "FailpointError",
+    "TermSyntaxError",
+    "UnknownFailpoint",
+    "FailpointConflict",
+    "ReturnTypeError",
+    "NeverFired",
+    "PauseTimeout",
+    "Injected",
+    "FailpointPanic",
+]
 
 
 def test_fail_is_the_package() -> None:

@@ -25,7 +25,6 @@ import wrapt
 from failpy import fail, failpoint
 from failpy._registry import armed, declared
 
-
 # --- context managers on a stack ---
 
 
@@ -78,7 +77,7 @@ def test_a_decorated_async_generator_closed_elsewhere_leaves_that_scope_alone() 
     step = generator().__anext__()
 
     async def start() -> None:
-        step.send(None)  # type: ignore[attr-defined]
+        step.send(None)  # type: ignore[attr-defined]  # noqa: F821 - deleted below
 
     contextvars.copy_context().run(loop.run_until_complete, start())
     loop.close()
@@ -270,7 +269,7 @@ def returns_on_exit() -> Iterator[int]:
     try:
         yield 1
     except GeneratorExit as exc:
-        return exc.args  # type: ignore[return-value]  # noqa: B901
+        return exc.args  # type: ignore[return-value]
 
 
 def goes_on_on_exit() -> Iterator[int]:

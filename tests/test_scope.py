@@ -387,7 +387,7 @@ def test_decorates_a_generator_and_stays_inside_it() -> None:
             yield f"{received}, {greet()}"
         except KeyError:
             yield greet()
-        return "result"  # noqa: B901
+        return "result"
 
     running = function()
     assert next(running) == "a"
@@ -425,9 +425,7 @@ def test_a_scope_inside_a_decorated_generator_stays_there_too() -> None:
             yield greet()
         yield greet()
 
-    seen = []
-    for each in function():
-        seen.append((each, greet()))
+    seen = [(each, greet()) for each in function()]
     assert seen == [("inner", "body"), ("inner", "body"), ("outer", "body")]
 
 

@@ -533,7 +533,7 @@ def test_a_function_is_garbage_collected(armed: bool, name: str) -> None:
 
         @failpoint(name)
         def recursive(n: int) -> int:
-            return n and recursive(n - 1)
+            return n and recursive(n - 1)  # noqa: F821 - deleted below
 
         assert recursive(3) == 0
         gone = weakref.ref(recursive)

@@ -147,14 +147,23 @@ def test_a_wait_that_times_out_says_who_is_paused_where(name: str) -> None:
         scope.disable(f"{name}.held")
         thread.join()
     text = str(caught.value)
-    for part in (f"hit 1 of failpoint {name!r}", "0 times", f"'{name}.held'", "'stuck-thread'", "in stuck_here"):
+    for part in (
+        f"hit 1 of failpoint {name!r}",
+        "0 times",
+        f"'{name}.held'",
+        "'stuck-thread'",
+        "in stuck_here",
+    ):
         assert part in text
     assert isinstance(caught.value, TimeoutError)
 
 
 def test_a_wait_that_times_out_with_nobody_paused(name: str) -> None:
     fail.point(name)
-    with fail.scope({name: "off"}) as scope, pytest.raises(fail.WaitTimeout, match="no hit is paused anywhere"):
+    with (
+        fail.scope({name: "off"}) as scope,
+        pytest.raises(fail.WaitTimeout, match="no hit is paused anywhere"),
+    ):
         scope.wait_for_hit(name, timeout=0.01)
 
 

@@ -322,21 +322,21 @@ async def test_tasks_against_all_that_wakes_them(terms: str) -> None:
         lambda scope: scope.close(),
     ]
     with anyio.fail_after(3 * PATIENCE):
-        for n in range(150):
+        for n in range(240):
             ended: list[Any] = []
-            scope = fail.scope({VALUE: terms})
+            scope = fail.scope({VALUE: terms}, strict=False)
             scope.open()
+            bound = scope.bind(hit_in_task)
 
-            async def hit(ended: list[Any] = ended, scope: fail.Scope = scope) -> None:
-                ended.append(await scope.bind(hit_in_task)())
+            async def hit(ended: list[Any] = ended, bound: Callable[[], Any] = bound) -> None:
+                ended.append(await bound())
 
             async with anyio.create_task_group() as group:
                 for _ in range(3):
                     group.start_soon(hit)
                 for _ in range(n % 4):
                     await anyio.lowlevel.checkpoint()
-                hurry = n % 2 and n % 4  # else a task would begin after the scope has closed
-                ender = enders[n % 3] if hurry else enders[n % 2]
+                ender = enders[n % 3]
                 if n % 2:
                     await anyio.to_thread.run_sync(ender, scope)
                 else:
