@@ -104,4 +104,17 @@ __all__ = [
     "status",
 ]
 
+# Tracebacks, reprs and the documentation name things where users import them from.
+for _name in __all__:
+    if getattr(globals()[_name], "__module__", "").startswith("failpy._"):
+        globals()[_name].__module__ = "failpy"
+
 _load(_os.environ)
+
+
+def __getattr__(name: str) -> str:
+    if name == "__version__":
+        from importlib.metadata import version  # takes longer than all of failpy, and few ask
+
+        return version("failpy")
+    raise AttributeError(f"module 'failpy' has no attribute {name!r}")

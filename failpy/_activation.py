@@ -143,10 +143,11 @@ class Activation:
                 waited(hit, hit.gate.block())
             finally:
                 hit.leave()
-        if self.passive:
-            outer = self._outer()
+        at: Activation = hit.activation  # another than this one, if this one was replaced meanwhile
+        if at.passive:
+            outer = at._outer()
             return None if outer is None else outer.hit(args, kwargs, values)
-        return self._deliver(hit.settle())
+        return at._deliver(hit.settle())
 
     async def ahit(
         self,
@@ -172,10 +173,11 @@ class Activation:
                 waited(hit, await hit.gate.park())
             finally:
                 hit.leave()
-        if self.passive:
-            outer = self._outer()
+        at: Activation = hit.activation
+        if at.passive:
+            outer = at._outer()
             return None if outer is None else await outer.ahit(args, kwargs, values)
-        return self._deliver(await hit.asettle())
+        return at._deliver(await hit.asettle())
 
     def _outer(self) -> Activation | None:
         layer = self._layer()

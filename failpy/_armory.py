@@ -72,8 +72,8 @@ class Armory(Layer):
             UnknownFailpoint: when nothing has declared or armed the name.
         """
         self._check_open(f"disable {name!r}")
-        disable(self, name)
-        self._observe(name)
+        if not self._observe(name, instead=True):
+            disable(self, name)
 
     def order(self, *names: str, timeout: float = 5.0) -> None:
         """Make the next hits of these points happen in this order, across threads and tasks.
@@ -91,7 +91,7 @@ class Armory(Layer):
             ValueError: when fewer than two points are named, or the timeout is not positive.
             Deadlock: when this order contradicts another of the scope.
 
-        Example:
+        Examples:
             >>> from failpy import fail
             >>> with fail.scope() as scope:
             ...     scope.order("first", "second")
@@ -117,17 +117,30 @@ class Armory(Layer):
         """What a hit of this point waits for its turn in."""
         return tuple(order for order in self._orders if name in order.names)
 
-    def _observe(self, name: str) -> None:
-        """Let an ordered point be seen, whether it is armed here or not."""
-        orders = self.orders_of(name)
-        if not orders:
-            return
+    def _observe(self, name: str, *, instead: bool = False) -> bool:
+        """Let an ordered point be seen, whether it is armed here or not.
+
+        Args:
+            name: The point.
+            instead: Whether to put the observer in the place of what is armed, without a moment between.
+
+        Returns:
+            Whether the point is ordered.
+        """
+        stale = []
         with lock:
-            if name in self.activations:
-                self.activations[name].orders = orders
-            elif not self.closed:
+            orders = self.orders_of(name)
+            if not orders or self.closed:
+                return bool(orders)
+            held = self.activations.get(name)
+            if held is None or (instead and not held.passive):
                 self.activations[name] = Activation(name, _OBSERVED, layer=self, orders=orders, passive=True)
-                settle(self, [name])
+                stale = settle(self, [name])
+            else:
+                held.orders = orders
+        for activation in stale:
+            activation.retire()
+        return True
 
     # --- waiting ---
 

@@ -82,7 +82,7 @@ def failpoint(name: str, *, returns: Any = None, faults: Iterable[Fault] = ()) -
         FailpointConflict: when the name is declared elsewhere with another `returns`.
         ReturnTypeError: when it is armed already with a `return` of another type.
 
-    Example:
+    Examples:
         >>> from failpy import fail, failpoint
         >>> @failpoint("SomeFuncString", returns=str)
         ... def some_func() -> str:

@@ -28,7 +28,7 @@ class Return(Term):
     Args:
         value: The value. Left out, it is a bare `return`: the value None, and `bare` is true.
 
-    Example:
+    Examples:
         >>> str(3 * Return("hello"))
         '3*return("hello")'
     """
@@ -76,7 +76,7 @@ class Raise(Term):
     Raises:
         TypeError: when it is neither.
 
-    Example:
+    Examples:
         >>> str(Raise(OSError("disk full")))
         'raise(OSError("disk full"))'
     """
@@ -141,7 +141,7 @@ class Panic(Term):
     Args:
         msg: What it says; unless given, `failpoint panic: NAME`.
 
-    Example:
+    Examples:
         >>> str(Panic("no way on"))
         'panic("no way on")'
     """
@@ -172,7 +172,7 @@ class Call(Term):
     Raises:
         TypeError: when it cannot be called.
 
-    Example:
+    Examples:
         >>> str(Call(print))
         'call("builtins:print")'
     """

@@ -32,7 +32,7 @@ def parse(text: str) -> Terms:
         TypeError: when it is not a string.
         TermSyntaxError: when it is malformed, with the column of the fault.
 
-    Example:
+    Examples:
         >>> parse('2*off -> 1*raise(ValueError("boom"))')
         2 * Off() >> 1 * Raise(ValueError('boom'))
     """
@@ -62,7 +62,7 @@ def parse_set(text: str) -> dict[str, Terms]:
         TypeError: when it is not a string.
         TermSyntaxError: when it is malformed or gives a name twice, with the column in the whole text.
 
-    Example:
+    Examples:
         >>> parse_set("A=panic;B=2*off->print")
         {'A': Terms([Panic()]), 'B': 2 * Off() >> Print()}
     """

@@ -48,7 +48,7 @@ class Hit(Generic[T]):
     in_thread: Thread | None = None
     task: str | None = None
     chosen: Term | None = None
-    activation: object = None
+    activation: Any = None
     _awaitable: Awaitable[Any] | None = None
 
     def __init__(

@@ -62,7 +62,7 @@ class Point(Declared[T]):
         faults: The catalogue of realistic faults, as chains of terms.
         sites: Where it stands, as `file:line`.
 
-    Example:
+    Examples:
         >>> from failpy import fail
         >>> def read(path):
         ...     if hit := fail.point("read.early", returns=str).hit(path=path):

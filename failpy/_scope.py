@@ -58,7 +58,7 @@ class Scope(Armory):
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "open" if self._entered else "not entered"
-        armed = ";".join(f"{name}={activation.terms}" for name, activation in self._armed.items())
+        armed = ";".join(f"{name}={activation.terms}" for name, activation in tuple(self._armed.items()))
         return f"<Scope {state}{': ' if armed else ''}{armed}>"
 
     # --- failures, from any thread or task ---
@@ -304,7 +304,7 @@ def scope(
         TypeError: when an argument is of the wrong type.
         ValueError: when `on_swallowed` is neither `"ignore"` nor `"error"`.
 
-    Example:
+    Examples:
         >>> from failpy import fail, failpoint
         >>> @failpoint("greeting", returns=str)
         ... def greeting() -> str:

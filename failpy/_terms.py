@@ -36,7 +36,7 @@ _PAUSE_SECONDS = 60.0
 class Off(Term):
     """Do nothing, and take the turn: `2*off->raise` spares the first two hits. Text: `off`.
 
-    Example:
+    Examples:
         >>> str(2 * Off() >> Raise())
         '2*off->raise'
     """
@@ -56,7 +56,7 @@ class Sleep(Term):
         TypeError: when it is no number.
         ValueError: when it is out of range.
 
-    Example:
+    Examples:
         >>> str(Sleep(0.01))
         'sleep(10)'
     """
@@ -87,7 +87,7 @@ class Delay(Term):
         TypeError: when it is no number.
         ValueError: when it is out of range.
 
-    Example:
+    Examples:
         >>> str(Delay(1.5))
         'delay(1500)'
     """
@@ -114,7 +114,7 @@ class Print(Term):
     Args:
         msg: The message.
 
-    Example:
+    Examples:
         >>> str(Print("here"))
         'print("here")'
     """
@@ -146,7 +146,7 @@ class Pause(Term):
         TypeError: when it is no number.
         ValueError: when it is out of range.
 
-    Example:
+    Examples:
         >>> str(Pause(0.5))
         'pause(500)'
     """
@@ -176,7 +176,7 @@ class Pause(Term):
 class Yield(Term):
     """Give up the turn once, to another thread or task. Text: `yield`.
 
-    Example:
+    Examples:
         >>> str(Yield())
         'yield'
     """
@@ -189,7 +189,7 @@ class Yield(Term):
 class Break(Term):
     """Call `breakpoint()`. Text: `break`.
 
-    Example:
+    Examples:
         >>> str(1 * Break())
         '1*break'
     """
@@ -209,7 +209,7 @@ class Exit(Term):
         TypeError: when it is no integer.
         ValueError: when it is out of range.
 
-    Example:
+    Examples:
         >>> str(Exit(3))
         'exit(3)'
     """
@@ -239,7 +239,7 @@ class Exit(Term):
 class Kill(Term):
     """Send SIGKILL to this process: the crash of the machine room. Text: `kill`.
 
-    Example:
+    Examples:
         >>> str(2 * Off() >> Kill())
         '2*off->kill'
     """

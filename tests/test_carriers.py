@@ -29,9 +29,7 @@ TOUCHED: tuple[tuple[type, str], ...] = (
     (ThreadPoolExecutor, "submit"),
     (asyncio.BaseEventLoop, "create_task"),
 )
-LOW_LEVEL = (
-    "_start_joinable_thread" if hasattr(threading, "_start_joinable_thread") else "_start_new_thread"
-)
+LOW_LEVEL = "_start_joinable_thread" if hasattr(threading, "_start_joinable_thread") else "_start_new_thread"
 
 users_own: ContextVar[str] = ContextVar("users_own", default="unset")
 
@@ -188,7 +186,7 @@ def http_server(call: Call) -> Any:
         def log_message(self, *_: object) -> None: ...
 
     def ask(address: Any) -> bytes:
-        connection = http.client.HTTPConnection(*address, timeout=10)
+        connection = http.client.HTTPConnection(address[0], address[1], timeout=10)
         try:
             connection.request("GET", "/")
             return connection.getresponse().read()
@@ -302,39 +300,35 @@ def test_the_scope_that_arrives_is_the_live_one(way: Way) -> None:
 
 
 def test_arming_reaches_a_thread_that_runs_already() -> None:
-    armed_now, results = threading.Event(), []
+    armed_now = threading.Event()
     with fail.scope() as scope:
-        thread = threading.Thread(target=lambda: armed_now.wait(10) and results.append(value()))
+        thread = Running(lambda: (armed_now.wait(10), value()))
         thread.start()
         scope.enable(VALUE, 'return("later")')
         armed_now.set()
         ended(thread)
-    assert results == ["later"]
+    assert thread.result == (True, "later")
 
 
 def test_a_thread_that_outlives_its_scope_is_in_none() -> None:
-    closed, results = threading.Event(), []
+    closed = threading.Event()
     with fail.scope(returning("inner"), strict=False):
-        thread = threading.Thread(
-            target=lambda: closed.wait(10) and results.extend([value(), fail.current_scope()])
-        )
+        thread = Running(lambda: (closed.wait(10), value(), fail.current_scope()))
         thread.start()
     closed.set()
     ended(thread)
-    assert results == ["body", None]
+    assert thread.result == (True, "body", None)
 
 
 def test_a_thread_that_outlives_its_scope_is_in_the_one_around_it() -> None:
-    closed, results = threading.Event(), []
+    closed = threading.Event()
     with fail.scope(returning("outer")) as outer:
         with fail.scope(returning("inner"), strict=False):
-            thread = threading.Thread(
-                target=lambda: closed.wait(10) and results.extend([value(), fail.current_scope()])
-            )
+            thread = Running(lambda: (closed.wait(10), value(), fail.current_scope()))
             thread.start()
         closed.set()
         ended(thread)
-    assert results == ["outer", outer]
+    assert thread.result == (True, "outer", outer)
 
 
 # --- pools ---

@@ -206,6 +206,7 @@ def test_a_fork_in_the_middle_leaves_a_child_that_can_evaluate() -> None:
         def arm():
             while not stop.is_set():
                 fail.enable("value", "return(1)")
+                time.sleep(0)  # or the fork might wait long for the lock
 
         fail.enable("value", "return(1)")
         fail.enable("held", "pause")

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import anyio
@@ -155,7 +156,7 @@ def test_pause_against_rearming(crew: Crew) -> None:
     with fail.scope() as scope:
         for n in range(1, 1001):
             scope.enable(VALUE, "pause")
-            got = crew.race(value, value, lambda n=n: scope.enable(VALUE, f"return({n})"))
+            got = crew.race(value, value, partial(scope.enable, VALUE, f"return({n})"))
             assert set(got[:2]) <= {0, n}
             assert scope.status(VALUE).hits == got[:2].count(n)
             value()
@@ -188,7 +189,7 @@ def test_pause_in_the_process_scope_against_everybody(crew: Crew) -> None:
             value,
             value,
             lambda: fail.disable(VALUE),
-            lambda n=n: fail.enable(VALUE, f"1*return({n})->off"),
+            partial(fail.enable, VALUE, f"1*return({n})->off"),
             lambda: fail.status(VALUE),
         )
         fail.disable(VALUE)
@@ -230,8 +231,8 @@ def test_sleepers_are_woken(crew: Crew) -> None:
     with fail.scope() as scope:
         for n in range(1000):
             scope.enable(VALUE, "sleep(10m)")
-            wake = scope.disable if n % 2 else lambda name: scope.enable(name, "off")
-            assert crew.race(value, value, lambda wake=wake: wake(VALUE))[:2] == [0, 0]
+            wake = partial(scope.disable, VALUE) if n % 2 else partial(scope.enable, VALUE, "off")
+            assert crew.race(value, value, wake)[:2] == [0, 0]
         nothing_waits(scope)
 
 
@@ -519,11 +520,10 @@ def test_an_order_against_closing(crew: Crew) -> None:
     """Whoever waits for a turn goes on when the scope closes, also who comes that very moment."""
     for _ in range(200):
         scope = fail.scope(strict=False)
-        with scope:
-            scope.order(*OTHERS, timeout=PATIENCE)
-            late = [scope.bind(fail.point(name).hit) for name in OTHERS[1:] * 2]
-            closing = crew.pool.submit(crew.race, *late, lambda: scope.finish(None))
-        assert closing.result(2 * PATIENCE) == [None] * 5
+        scope.open()
+        scope.order(*OTHERS, timeout=PATIENCE)
+        late = [scope.bind(fail.point(name).hit) for name in OTHERS[1:] * 2]
+        assert crew.race(*late, partial(scope.finish, None)) == [None] * 5
         nothing_waits(scope)
     assert armed() == {}
 
@@ -541,9 +541,7 @@ def test_an_order_against_rearming(crew: Crew) -> None:
                         scope.disable(VALUE)
 
             before = len(scope.trace)
-            _, got, _ = crew.race(
-                scope.bind(fail.point(OTHERS[0]).hit), scope.bind(value), scope.bind(rearm)
-            )
+            _, got, _ = crew.race(scope.bind(fail.point(OTHERS[0]).hit), scope.bind(value), scope.bind(rearm))
             assert [entry.point for entry in scope.trace[before:]] == [OTHERS[0], VALUE]
             acted = scope.trace[-1].term
             assert acted == ("off" if got == 0 else f"return({got})")
@@ -559,19 +557,25 @@ def test_scopes_in_many_threads_that_start_threads_and_use_pools() -> None:
     stop = threading.Event()
     astray: list[Any] = []
 
+    def collect(got: list[int]) -> None:
+        got.append(value())
+
     def bystander() -> None:
         """In no scope at all, and starting threads all the while."""
         while not stop.is_set():
-            thread = threading.Thread(target=lambda: value() and astray.append("a bystander"))
+            got: list[int] = []
+            thread = threading.Thread(target=collect, args=(got,))
             thread.start()
             thread.join()
+            if got != [0]:
+                astray.append(("a bystander", got))
 
     def work(number: int) -> None:
         for n in range(1, 26):
             mine = number * 1000 + n
             with fail.scope({VALUE: f"return({mine})"}):
                 thread_got: list[int] = []
-                thread = threading.Thread(target=lambda got=thread_got: got.append(value()))
+                thread = threading.Thread(target=collect, args=(thread_got,))
                 thread.start()
                 future = shared.submit(value)
                 with fail.scope({VALUE: "return(-1)"}, strict=False):

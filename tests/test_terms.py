@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import copy
-import doctest
 import enum
 import math
 import os
 import pickle
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any, Self
 
 import pytest
@@ -32,9 +30,6 @@ from failpy import (
     Return,
     Sleep,
     Yield,
-    _diverting,
-    _grammar,
-    _terms,
     parse,
 )
 from failpy._scanner import MAX_SECONDS
@@ -523,10 +518,3 @@ def test_subclasses_of_numbers_and_strings_become_plain() -> None:
     assert type(Exit(Number.ONE).code) is int
     assert type(Count(Number.ONE).count) is int
     assert type(Print(Odd("x")).msg) is str
-
-
-@pytest.mark.parametrize("module", [_terms, _diverting, _grammar])
-def test_the_examples_in_the_documentation(module: ModuleType) -> None:
-    result = doctest.testmod(module, extraglobs=vars(failpy))
-    assert result.attempted
-    assert not result.failed

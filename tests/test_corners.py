@@ -1,0 +1,282 @@
+"""Corners that no other test comes to: each is a promise of its own all the same."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+import failpy
+from failpy import _actions, _config, _environment, _gate, _registry, fail, failpoint
+from failpy._order import Order
+
+
+@pytest.fixture
+def config(monkeypatch: pytest.MonkeyPatch) -> _config.Config:
+    """The switches of the process, put back afterwards."""
+    monkeypatch.setattr(_config.config, "enabled", True)
+    monkeypatch.setattr(_config.config, "seed", None)
+    return _config.config
+
+
+def test_version() -> None:
+    assert failpy.__version__ == importlib.metadata.version("failpy")
+    with pytest.raises(AttributeError, match="no attribute 'nope'"):
+        failpy.nope  # noqa: B018
+
+
+def test_public_things_are_named_where_users_import_them_from() -> None:
+    assert repr(fail.NeverFired) == "<class 'failpy.NeverFired'>"
+    assert fail.scope.__module__ == fail.Return.__module__ == "failpy"
+
+
+# --- the environment, in this process ---
+
+
+def test_the_environment_is_applied(config: _config.Config, name: str) -> None:
+    _environment.load({"FAILPY_FAILPOINTS": f"{name}=off", "FAILPY_SEED": "7", "FAILPY": "on"})
+    assert config.seed == 7
+    assert fail.scope().seed == 7
+    assert fail.status(name).terms == "off"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("FAILPY", "false"),
+        ("FAILPY_SEED", "x"),
+        ("FAILPY_FAILPOINTS", "a=5*"),
+        ("FAILPY_HTTP", "127.0.0.1:1"),
+    ],
+)
+def test_a_malformed_variable_is_named(config: _config.Config, variable: str, value: str) -> None:
+    with pytest.raises(fail.FailpointError, match=variable):
+        _environment.load({variable: value})
+
+
+def test_nothing_can_be_armed_in_a_process_compiled_without(config: _config.Config, name: str) -> None:
+    with pytest.warns(RuntimeWarning, match="FAILPY_FAILPOINTS has no effect"):
+        _environment.load({"FAILPY": "off", "FAILPY_FAILPOINTS": f"{name}=panic"})
+    function = lambda: "body"  # noqa: E731
+    assert failpoint(name)(function) is function
+    for arm in (lambda: fail.enable(name, "panic"), lambda: fail.scope({name: "panic"}).__enter__()):
+        with pytest.raises(fail.FailpointError, match="FAILPY=off"):
+            arm()
+    with fail.scope():
+        assert fail.point(name).hit() is None
+
+
+def test_names_in_vain_are_reported(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    fail.enable(name, "off")
+    fail.enable(f"{name}.known", "off")
+    fail.point(f"{name}.known")
+    _environment._report_strangers((name, f"{name}.known", f"{name}.disabled"), os.getpid())
+    assert [record.getMessage() for record in caplog.records] == [
+        f"FAILPY_FAILPOINTS armed in vain: {_registry.unknown(name)}"
+    ]
+    caplog.clear()
+    _environment._report_strangers((name,), os.getpid() + 1)  # a forked child has nothing to report
+    assert caplog.records == []
+
+
+# --- processes ---
+
+
+@pytest.mark.parametrize("terms", ["exit(3)", "kill"])
+def test_what_ends_a_process_is_asked_of_the_system(
+    terms: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, ...]] = []
+    monkeypatch.setattr(_actions.os, "_exit", lambda *args: asked.append(args))
+    monkeypatch.setattr(_actions.os, "kill", lambda *args: asked.append(args))
+    with fail.scope({name: terms}):
+        fail.point(name).hit()
+    assert asked == [(3,)] if terms == "exit(3)" else [(os.getpid(), 9)]
+
+
+def test_a_child_forgets_the_threads_of_its_parent(name: str) -> None:
+    """What the fork hooks do, done by hand: nothing waits any more, and no turn is taken."""
+    point = fail.point(name, returns=int)
+    with fail.scope({name: "1*pause->return(1)"}, strict=False) as scope:
+        scope.order(name, f"{name}.other", timeout=60)
+        thread = threading.Thread(target=point.hit)
+        thread.start()
+        held = scope.wait_for_hit(name)
+        (order,) = scope._orders
+        order._taker = thread
+        _registry.lock.acquire()
+        _registry._after_fork_in_child()
+        assert scope.status(name).paused == 0
+        assert order._taker is None
+        assert point.hit()
+        held.resume()
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def test_an_order_keeps_the_turn_of_the_thread_that_forks() -> None:
+    order = Order(("a", "b"), 1)
+    assert order.arrive("a") is None
+    order.forget_threads()
+    order.done("a", happened=True)
+    assert order.remaining == ("b",)
+
+
+# --- errors ---
+
+
+def test_a_fault_far_into_a_long_text_is_shown_with_what_is_around_it() -> None:
+    text = f'return("{"x" * 200}")' + "->off" * 40 + "->nothing" + "->off" * 40
+    with pytest.raises(fail.TermSyntaxError) as caught:
+        fail.parse(text)
+    line, caret = caught.value.caret.splitlines()
+    assert line.startswith("...")
+    assert line.endswith("...")
+    assert line[caret.index("^") :].startswith("nothing")
+
+
+def test_any_is_called_by_its_name(name: str) -> None:
+    failpoint(name, returns=Any)(lambda: 1)
+    with pytest.raises(fail.FailpointConflict, match="returns=Any"):
+        failpoint(name, returns=int)(lambda: 1)
+
+
+# --- endings ---
+
+
+def test_an_exception_that_was_not_raised_yet_has_no_end(name: str) -> None:
+    """Decided on by one thread, and not yet raised by the other."""
+    with fail.scope({name: "off"}, strict=False) as scope:
+        fail.point(name).hit()
+        hit = scope.wait_for_hit(name)
+        scope.injected(hit, KeyError())
+        assert scope.trace[0].end == "was not raised"
+
+
+def test_what_gets_to_the_bottom_of_a_pool_died_there(name: str) -> None:
+    with pytest.raises(ExceptionGroup), fail.scope({name: "raise(KeyError)"}) as scope:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(fail.point(name).hit)
+        assert scope.trace[0].end == "died in a thread"
+
+
+def test_one_exception_that_kills_two_threads_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threading, "excepthook", lambda args: None)
+    error = KeyError("shared")
+
+    def work() -> None:
+        raise error
+
+    with pytest.raises(ExceptionGroup) as caught, fail.scope():
+        for _ in range(2):
+            thread = threading.Thread(target=work)
+            thread.start()
+            thread.join()
+    assert caught.value.exceptions == (error,)
+
+
+def test_a_bound_function_ends_what_fatal_unwinds(name: str) -> None:
+    with pytest.raises(ExceptionGroup), fail.scope() as scope:
+        assert scope.bind(scope.fatal)("in a bound function") is None
+    with pytest.raises(ExceptionGroup) as caught, fail.scope() as outer:
+        with fail.scope() as inner:
+            inner.bind(outer.fatal)("of the outer scope")
+    assert [str(error) for error in caught.value.exceptions] == ["of the outer scope"]
+
+
+# --- loops and futures ---
+
+
+def test_a_library_that_is_half_imported_runs_no_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    empty = type(sys)("half imported")
+    monkeypatch.setattr(_gate, "_modules", {"trio": empty, "asyncio": empty})
+    assert _gate.event_loop() is None
+    monkeypatch.setattr(_gate, "_modules", {})
+    assert _gate.event_loop() is None
+
+
+def test_a_future_of_a_class_of_its_own_is_left_what_it_is() -> None:
+    class Own(Future[Any]):
+        pass
+
+    class Pool(ThreadPoolExecutor):
+        def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+            future = super().submit(fn, *args, **kwargs)
+            future.__class__ = Own
+            return future
+
+    with Pool(1) as pool, fail.scope():
+        future = pool.submit(int)
+        assert type(future) is Own
+        assert future.result() == 0
+
+
+@pytest.mark.anyio
+async def test_a_task_that_fails_after_the_scope_has_closed_is_the_loops() -> None:
+    go = asyncio.Event()
+
+    async def work() -> None:
+        await go.wait()
+        raise KeyError("late")
+
+    async with fail.scope():
+        task = asyncio.create_task(work())
+        await asyncio.sleep(0)
+    go.set()
+    await asyncio.wait([task])
+    await asyncio.sleep(0)
+    assert isinstance(task.exception(), KeyError)
+
+
+# --- proxies ---
+
+
+def test_generators_of_callable_objects(name: str) -> None:
+    class Numbers:
+        def __call__(self) -> Any:
+            yield 1
+
+    class AsyncNumbers:
+        async def __call__(self) -> Any:
+            yield 1
+
+    numbers = failpoint(f"{name}.sync")(Numbers())
+    async_numbers = failpoint(f"{name}.async")(AsyncNumbers())
+
+    async def collect() -> list[int]:
+        return [each async for each in async_numbers()]
+
+    with fail.scope({f"{name}.sync": "1*return", f"{name}.async": "1*return"}):
+        assert list(numbers()) == []
+        assert list(numbers()) == [1]
+        assert asyncio.run(collect()) == []
+        assert asyncio.run(collect()) == [1]
+
+
+def test_a_patch_whose_function_is_gone_has_nothing_to_switch(name: str) -> None:
+    from failpy._patch import Patch
+
+    patch = Patch(lambda: None)  # type: ignore[arg-type]
+    patch.switch(name, True)
+
+
+def test_optimised_and_strict_interpreters() -> None:
+    program = """if True:
+        from failpy import fail, failpoint
+        @failpoint("f", returns=int)
+        def f(): return 0
+        with fail.scope({"f": "return(1)"}):
+            print(f())
+    """
+    for flags in (["-O"], ["-OO"], ["-W", "error"], ["-X", "dev"]):
+        ended = subprocess.run(
+            [sys.executable, *flags, "-c", program], capture_output=True, text=True, timeout=60
+        )
+        assert (ended.stdout, ended.stderr) == ("1\n", "")
