@@ -178,7 +178,8 @@ def main() -> int:
     mistakes = demonstrate(fixed=False) + demonstrate(fixed=True)
     script = shlex.quote(sys.argv[0])
     print("\nBy hand (with --fixed for the other version, and in a new directory):")
-    print(f"  FAILPY_FAILPOINTS='{TERMS}' python {script} follow shop")
+    python = shlex.quote(sys.executable)
+    print(f"  FAILPY_FAILPOINTS='{TERMS}' {python} {script} follow shop")
     print(f"  python {script} follow shop")
     for mistake in mistakes:
         print(f"not as told: {mistake}", file=sys.stderr)

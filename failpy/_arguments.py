@@ -90,8 +90,12 @@ def _raise(scan: Scanner, argument: bool, word: str) -> Term:
         raise scan.fault(f"an exception is due here, {scan.found()}: write it as in raise(ValueError)")
     found = named(path)
     if found is None and "." not in path:
-        hint = did_you_mean(path, known_names()) or ": give the full path, as in raise(pkg.errors.Conflict)"
-        raise scan.fault(f"there is no exception {path}{hint}", start)
+        hint = did_you_mean(path, known_names()) or ":"
+        raise scan.fault(
+            f"there is no exception {path}{hint} for one of yours give the full path, "
+            "as in raise(pkg.errors.Conflict)",
+            start,
+        )
     if not scan.take("("):
         return Raise(ExceptionSpec(path, None, None, scan.text, start + 1))
     if isinstance(found, int):

@@ -94,6 +94,7 @@ def enable(
     *,
     when: When | None = None,
     importing: bool = True,
+    early: bool = False,
 ) -> None:
     """Arm these points in the layer: all of them, or none if anything is wrong with one.
 
@@ -108,7 +109,7 @@ def enable(
     _check_possible(terms, when)
     declare_variable()
     for chain in terms.values():
-        resolve(chain, importing=importing)
+        resolve(chain, importing=importing, early=early)
     fresh = {
         name: Activation(name, chain, when=when, layer=layer, orders=layer.orders_of(name))
         for name, chain in terms.items()

@@ -96,13 +96,8 @@ def _first_get() -> Layer:
     return _get()
 
 
-def _first_set(layer: Layer) -> object:
-    declare_variable()
-    return _set(layer)
-
-
 _get: Callable[[], Layer] = _first_get
-_set: Callable[[Layer], object] = _first_set
+_set: Callable[[Layer], object]  # there is always a `get` before it
 
 
 def current() -> Layer:

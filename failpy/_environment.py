@@ -6,11 +6,13 @@ import atexit
 import os
 from collections.abc import Mapping
 
+from failpy._activation import Activation
+from failpy._arming import enable, named_terms
 from failpy._config import config
 from failpy._context import process
 from failpy._errors import FailpointError
-from failpy._process import enable_all
 from failpy._registry import declared, unknown
+from failpy._strict import complaint_of
 
 __all__ = ["load"]
 
@@ -44,10 +46,10 @@ def load(environ: Mapping[str, str]) -> None:
         )
         return
     try:
-        enable_all(text)
+        enable(process, named_terms(text), early=True)
     except (FailpointError, TypeError) as exc:
         raise FailpointError(f"FAILPY_FAILPOINTS cannot be applied: {exc}") from exc
-    atexit.register(_report_strangers, tuple(process.activations), os.getpid())
+    atexit.register(_report, dict(process.activations), os.getpid())
 
 
 def _seed(text: str) -> int | None:
@@ -61,12 +63,15 @@ def _seed(text: str) -> int | None:
         ) from None
 
 
-def _report_strangers(names: tuple[str, ...], pid: int) -> None:
-    """Say at the end which names of the variable no code ever declared."""
+def _report(armed: dict[str, Activation], pid: int) -> None:
+    """Say at the end which terms of the variable did nothing, if they are still armed."""
     if os.getpid() != pid:
         return
-    for name in names:
-        if declared(name) is None and name in process.activations:
+    for name, activation in armed.items():
+        if process.activations.get(name) is not activation:
+            continue
+        complaint = unknown(name) if declared(name) is None else complaint_of(activation)
+        if complaint is not None:
             import logging
 
-            logging.getLogger("failpy").warning("FAILPY_FAILPOINTS armed in vain: %s", unknown(name))
+            logging.getLogger("failpy").warning("FAILPY_FAILPOINTS armed in vain: %s", complaint)

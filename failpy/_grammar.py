@@ -141,7 +141,10 @@ def _chain(scan: Scanner) -> Terms:
             raise scan.fault("a modifier stands before its action: write 3*return, not return*3")
         if scan.next == ")":
             raise scan.fault("this ')' closes nothing: take it away")
-        raise scan.fault(f"'->' or the end is due here, {scan.found()}: separate terms with '->'")
+        raise scan.fault(
+            f"'->' or the end is due here, {scan.found()}: separate terms with '->', "
+            "entries with ';', and put arguments in brackets, as in raise(ValueError)"
+        )
     return Terms(terms)
 
 

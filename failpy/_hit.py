@@ -90,9 +90,7 @@ class Hit(Generic[T]):
             HitError: when it is not paused, or not any more.
             ReturnTypeError: when the value is not of the type the point declares.
         """
-        point = declared(self.point)
-        if point is not None:
-            check_value(self.point, point.returns, point.accepted, value, f"return_({value!r})")
+        self._check(value, f"return_({value!r})")
         self._decide(lambda: self.divert(value))
 
     def raise_(self, exc: BaseException | type[BaseException]) -> None:
@@ -118,10 +116,16 @@ class Hit(Generic[T]):
 
     # --- what becomes of it ---
 
+    def _check(self, value: Any, source: object) -> None:
+        point = declared(self.point)
+        assert point is not None  # it has been hit
+        check_value(self.point, point.returns, point.accepted, value, source)
+
     def leave(self) -> None:
         """Wait no more."""
-        if self.waiting is not None and self.gate is not None:
-            self.waiting.pop(self.gate, None)
+        assert self.waiting is not None
+        assert self.gate is not None
+        self.waiting.pop(self.gate, None)
 
     def divert(self, value: T) -> None:
         """Let the site return this value."""
@@ -154,14 +158,12 @@ class Hit(Generic[T]):
         if hasattr(type(result), "__await__"):
             self._awaitable = result
         elif result is not None:
-            point = declared(self.point)
-            if point is not None:
-                try:
-                    check_value(self.point, point.returns, point.accepted, result, self.term)
-                except TypeError as exc:
-                    self.inject(exc)
-                    return
-            self.divert(result)
+            try:
+                self._check(result, self.term)
+            except TypeError as exc:
+                self.inject(exc)
+            else:
+                self.divert(result)
 
     def settle(self) -> Hit[T] | None:
         """The hit if it diverts execution, else None. For a site that cannot await."""

@@ -13,7 +13,7 @@ from failpy import _errors
 from failpy._errors import did_you_mean
 from failpy._literals import shown
 
-__all__ = ["NotFoundError", "known_names", "locate", "named"]
+__all__ = ["NotFoundError", "known_names", "locate", "may_come", "named"]
 
 
 def named(name: str) -> type[BaseException] | int | None:
@@ -80,12 +80,37 @@ def locate(modules: list[str], names: list[str], importing: bool) -> Any:
     return found
 
 
+def may_come(root: str) -> bool:
+    """Whether what was not found in this module may be found later, when it has been imported."""
+    module = sys.modules.get(root)
+    if module is not None:
+        importing = getattr(getattr(module, "__spec__", None), "_initializing", False)
+        return bool(importing) or root == "__main__" or hasattr(module, "__path__")
+    from importlib.util import find_spec
+
+    return find_spec(root) is not None
+
+
+def _is_the_script(name: str) -> bool:
+    """Whether the program was started as `python name.py`: imported, it would run once more."""
+    script = getattr(sys.modules.get("__main__"), "__file__", None)
+    if script is None or name in sys.modules or "." in name:
+        return False
+    from importlib.util import find_spec
+    from pathlib import Path
+
+    spec = find_spec(name)
+    return spec is not None and spec.origin is not None and Path(spec.origin).samefile(script)
+
+
 def _module(name: str, importing: bool) -> Any:
     if not importing:
         return sys.modules.get(name)
     from importlib import import_module
 
     try:
+        if _is_the_script(name):
+            return sys.modules["__main__"]
         return import_module(name)
     except Exception as exc:
         missing = exc.name if isinstance(exc, ModuleNotFoundError) else None

@@ -290,7 +290,7 @@ def _after_fork_in_child() -> None:
     lock.release()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=lock.acquire, after_in_parent=lock.release, after_in_child=_after_fork_in_child
-    )
+# Where the system cannot fork there is nothing to register with.
+getattr(os, "register_at_fork", lambda **_: None)(
+    before=lock.acquire, after_in_parent=lock.release, after_in_child=_after_fork_in_child
+)

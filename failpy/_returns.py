@@ -65,9 +65,9 @@ def check_value(name: str, returns: object, types: Accepted, value: object, sour
     """
     if types is None or _is_instance(value, types):
         return
-    declared = describe(returns)
+    declared = "no returns" if returns is None else f"returns={describe(returns)}"
     raise ReturnTypeError(
-        f"failpoint {name!r} declares returns={declared}, but {source} gives "
+        f"failpoint {name!r} declares {declared}, but {source} gives "
         f"{'no value' if value is None else type(value).__name__}: "
         f"give a value of that type, or declare the point with another returns"
     )

@@ -211,9 +211,9 @@ class Scope(Armory):
                 own.add_note(f"besides, in this scope: {type(failure).__name__}: {failure}")
             return
         every = failures if own is None else [own, *failures]
-        group = BaseExceptionGroup(
-            f"{len(failures)} failure{'s' * (len(failures) > 1)} in a failpy scope", every
-        )
+        besides = "" if own is None else ", besides the block's own exception"
+        count = f"{len(failures)} failure{'s' * (len(failures) > 1)}"
+        group = BaseExceptionGroup(f"{count} in a failpy scope{besides}", every)
         group.add_note(f"(seed {self.seed})")
         raise group from None
 

@@ -25,6 +25,11 @@ class Spec:
         self.column = column
         self._found: Any = None
 
+    @property
+    def root(self) -> str:
+        """The first part of the path: a module, where there is more than one part."""
+        return self.path.partition(":")[0].partition(".")[0]
+
     def _fault(self, reason: str) -> TermSyntaxError:
         return TermSyntaxError(reason, self.source, self.column)
 

@@ -11,7 +11,7 @@ from failpy._order import Order
 from failpy._registry import declared, misses_since, unknown
 from failpy._terms import Chance
 
-__all__ = ["verdict"]
+__all__ = ["complaint_of", "verdict"]
 
 
 def verdict(
@@ -19,26 +19,28 @@ def verdict(
 ) -> FailpointError | None:
     """The error that these activations and orders amount to, or None when each did its work."""
     strangers = [name for name in activations if declared(name) is None]
-    idle = [
-        _never_fired(activation)
-        for name, activation in activations.items()
-        if name not in strangers and not _did_its_work(activation)
-    ]
+    complaints = [complaint_of(each) for name, each in activations.items() if name not in strangers]
+    idle = [complaint for complaint in complaints if complaint is not None]
     idle += [
         f"the order {order} was never completed: the next hit, of {order.remaining[0]!r}, did not happen; "
-        "let the code reach it, or open the scope with strict=False"
+        "let the code reach it"
         for order in orders
         if order.remaining
     ]
     errors: list[FailpointError] = [unknown(name) for name in strangers]
     if idle:
-        errors.append(NeverFired("\n".join((*idle, f"(seed {layer.seed})"))))
+        errors.append(NeverFired("\n".join((*idle, f"(strict=False allows it; seed {layer.seed})"))))
     if not errors:
         return None
     first, *others = errors
     for other in others:
         first.add_note(f"{type(other).__name__}: {other}")
     return first
+
+
+def complaint_of(activation: Activation) -> str | None:
+    """What is to be said of terms that never fired, or None when they did their work."""
+    return None if _did_its_work(activation) else _never_fired(activation)
 
 
 def _did_its_work(activation: Activation) -> bool:
@@ -58,7 +60,7 @@ def _never_fired(activation: Activation) -> str:
     elif activation.hits == 0:
         misses = misses_since(activation.name, activation.missed_before)
         what = "execution did not reach it in this scope"
-        advice = "run the code behind it inside the scope"
+        advice = "run the code behind it inside the scope, and in no inner one that arms it too"
         if misses:
             what += ", but reached it where the scope does not reach: " + ", ".join(
                 f"{times} time{'s' * (times > 1)} in thread {thread!r}" for thread, times in misses.items()
@@ -70,5 +72,5 @@ def _never_fired(activation: Activation) -> str:
         advice = "let the code reach it more often, or change the terms"
     return (
         f"failpoint {activation.name!r} was armed with {activation.terms} and never fired: {what} "
-        f"(it stands at {sites or 'no known site'}); {advice}, or open the scope with strict=False"
+        f"(it stands at {sites or 'no known site'}); {advice}"
     )

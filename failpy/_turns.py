@@ -8,6 +8,7 @@ from typing import TypeVar
 from failpy._errors import WaitTimeout
 from failpy._gate import Gate
 from failpy._order import Order
+from failpy._registry import declared, unknown
 from failpy._waiting import who_waits
 
 __all__ = ["Turns"]
@@ -42,10 +43,13 @@ class Turns:
         """Refuse to go on when the turn did not come in time."""
         if not opened:
             order = self._arrived[-1][0]
+            due = order.remaining[0]
+            happened = len(order.names) - len(order.remaining)
+            stranger = "" if declared(due) is not None else f" ({unknown(due)})"
             raise WaitTimeout(
                 f"failpoint {self._name!r} waited {gate.seconds:g} s for its turn in the order {order}, "
-                f"where {order.remaining[0]!r} is next: let that be hit, or give the order a longer timeout"
-                f"{who_waits()}"
+                f"where {due!r} is next, after {happened} of {len(order.names)}{stranger}: "
+                f"let that be hit, or give the order a longer timeout{who_waits()}"
             )
 
     def through(self, hit: T | None) -> T | None:

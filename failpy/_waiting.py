@@ -13,6 +13,9 @@ from failpy._registry import activations
 __all__ = ["who_waits"]
 
 
+_SHOWN = 8
+
+
 def who_waits() -> str:
     """A paragraph for an error message; what waits nowhere is said as well."""
     found = activations()
@@ -41,7 +44,7 @@ def _thread_frames(thread: Any) -> list[FrameType]:
     while frame is not None:
         frames.append(frame)
         frame = frame.f_back
-    return _users(reversed(frames))
+    return _users(reversed(frames))[-_SHOWN:]
 
 
 def _task_frames(task: Any) -> list[FrameType]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.metadata
 import os
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 
 import failpy
 from failpy import _actions, _config, _environment, _gate, _registry, fail, failpoint
+from failpy._context import process
 from failpy._order import Order
 
 
@@ -73,16 +75,19 @@ def test_nothing_can_be_armed_in_a_process_compiled_without(config: _config.Conf
         assert fail.point(name).hit() is None
 
 
-def test_names_in_vain_are_reported(name: str, caplog: pytest.LogCaptureFixture) -> None:
-    fail.enable(name, "off")
-    fail.enable(f"{name}.known", "off")
-    fail.point(f"{name}.known")
-    _environment._report_strangers((name, f"{name}.known", f"{name}.disabled"), os.getpid())
-    assert [record.getMessage() for record in caplog.records] == [
-        f"FAILPY_FAILPOINTS armed in vain: {_registry.unknown(name)}"
-    ]
+def test_what_was_armed_in_vain_is_reported(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    for suffix in ("typo", "idle", "off", "disabled"):
+        fail.enable(f"{name}.{suffix}", "off" if suffix == "off" else "10*off->kill")
+    armed = dict(process.activations)
+    for suffix in ("idle", "off", "disabled"):
+        fail.point(f"{name}.{suffix}").hit()
+    fail.disable(f"{name}.disabled")
+    _environment._report(armed, os.getpid())
+    unknown, idle = [record.getMessage() for record in caplog.records]
+    assert unknown == f"FAILPY_FAILPOINTS armed in vain: {_registry.unknown(f'{name}.typo')}"
+    assert f"'{name}.idle' was armed with 10*off->kill and never fired: execution reached it once" in idle
     caplog.clear()
-    _environment._report_strangers((name,), os.getpid() + 1)  # a forked child has nothing to report
+    _environment._report(armed, os.getpid() + 1)  # a forked child has nothing to report
     assert caplog.records == []
 
 
@@ -265,6 +270,114 @@ def test_a_patch_whose_function_is_gone_has_nothing_to_switch(name: str) -> None
 
     patch = Patch(lambda: None)  # type: ignore[arg-type]
     patch.switch(name, True)
+
+
+@pytest.mark.anyio
+async def test_what_the_async_forms_do_when_it_is_not_for_them(name: str) -> None:
+    point = fail.point(name)
+    assert repr(point) == f"<failpoint {name!r}>"
+    async with fail.scope({f"{name}.other": "off"}, strict=False) as scope:
+        scope.enable(name, "return", when=lambda hit: False)
+        assert await point.ahit() is None
+    elsewhere = fail.scope({name: "return"}, strict=False)
+    import contextvars
+
+    contextvars.copy_context().run(elsewhere.__enter__)
+    try:
+        assert point.hit() is None
+        assert await point.ahit() is None
+        with point as hit:
+            assert hit is None
+        async with point as hit:
+            assert hit is None
+    finally:
+        elsewhere.close()
+
+
+def test_an_activation_outlives_its_scope(name: str) -> None:
+    """A thread may have looked it up just before the scope was collected."""
+    point = fail.point(name)
+    with fail.scope({name: "raise(KeyError)"}, strict=False) as scope:
+        activation = scope.activations[name]
+        activation._layer = lambda: None  # type: ignore[assignment]
+        with pytest.raises(KeyError):
+            point.hit()
+        scope.order(name, f"{name}.other")
+        scope.disable(name)
+        observer = scope.activations[name]
+        observer._layer = lambda: None  # type: ignore[assignment]
+        observer.orders = ()
+        assert point.hit() is None
+
+
+def test_the_variable_is_declared_once_though_a_handler_comes_between(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from types import ModuleType
+
+    from contextvars_extras import ContextVarsRegistry
+
+    from failpy import _context
+
+    declared_by_the_handler = []
+
+    class Slow(ModuleType):
+        @property
+        def ContextVarsRegistry(self) -> Any:
+            if not declared_by_the_handler:
+                declared_by_the_handler.append(None)
+                _context.declare_variable()
+                declared_by_the_handler[0] = _context._get
+            return ContextVarsRegistry
+
+    monkeypatch.setattr(_context, "_get", _context._first_get)
+    monkeypatch.setattr(_context, "_set", _context._set)
+    monkeypatch.setitem(sys.modules, "contextvars_extras", Slow("contextvars_extras"))
+    _context.declare_variable()
+    assert _context._get is declared_by_the_handler[0]
+
+
+def test_ends_are_told_apart(name: str) -> None:
+    def swallow(error: type[Exception]) -> None:
+        with contextlib.suppress(error):
+            fail.point(name).hit()
+
+    with fail.scope({name: "1*raise(KeyError)->raise(IndexError)"}) as scope:
+        swallow(KeyError)
+        swallow(IndexError)
+        assert all("handled by" in str(entry.end) for entry in scope.trace)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+async def test_a_gate_opened_before_anybody_waits(anyio_backend: str) -> None:
+    gate = _gate.Gate(60)
+    assert gate.open("passed on")
+    assert await gate.park()
+    assert gate.outcome == "passed on"
+    assert not gate.open()
+
+
+def test_a_pool_whose_futures_are_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Own(Future[Any]):
+        pass
+
+    def submit(pool: Any, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future = Own()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", submit)
+    with ThreadPoolExecutor(1) as pool, fail.scope():
+        assert type(pool.submit(int)) is Own
+
+
+def test_a_server_that_complains_of_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    from socketserver import BaseServer
+
+    with fail.scope():
+        BaseServer(("", 0), None).handle_error(None, "somebody")  # type: ignore[arg-type]
+    assert "somebody" in capfd.readouterr().err
 
 
 def test_optimised_and_strict_interpreters() -> None:

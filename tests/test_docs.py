@@ -27,7 +27,7 @@ import doctest, importlib, pkgutil, failpy
 names = ["failpy", *(f"failpy.{{module.name}}" for module in pkgutil.iter_modules(failpy.__path__))]
 results = [doctest.testmod(importlib.import_module(name), report=False) for name in names]
 attempted = sum(result.attempted for result in results)
-assert attempted == {EXAMPLES}, f"{{attempted}} of {EXAMPLES} examples were found"
+assert attempted >= {EXAMPLES}, f"{{attempted}} of {EXAMPLES} examples were found"
 assert not sum(result.failed for result in results)
 """
 

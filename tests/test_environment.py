@@ -162,3 +162,70 @@ else:
 """
     ended = run(program, FAILPY_FAILPOINTS="late=off")
     assert ended.stderr == ""
+
+
+# --- exceptions of the program's own ---
+
+ORDERS = """
+from failpy import failpoint
+
+class ChargeError(Exception):
+    pass
+
+@failpoint("charge")
+def charge():
+    pass
+
+try:
+    charge()
+except ChargeError as error:
+    print("handled", error)
+"""
+
+
+def run_orders(folder: Path, *arguments: str, terms: str) -> subprocess.CompletedProcess[str]:
+    (folder / "orders.py").write_text(ORDERS)
+    environ = {**BARE, "FAILPY_FAILPOINTS": f"charge={terms}", "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=folder, env=environ, capture_output=True, text=True, timeout=60
+    )
+
+
+def test_an_exception_of_the_module_that_is_being_imported(tmp_path: Path) -> None:
+    """failpy is imported, and the variable read, before the class is there."""
+    ended = run_orders(tmp_path, "-c", "import orders", terms='raise(orders.ChargeError("no"))')
+    assert ended.stdout == "handled no\n", ended.stderr
+
+
+def test_an_exception_of_the_script_itself(tmp_path: Path) -> None:
+    """By either name, and the script does not run a second time."""
+    for module in ("orders", "__main__"):
+        ended = run_orders(tmp_path, "orders.py", terms=f'raise({module}.ChargeError("no"))')
+        assert ended.stdout == "handled no\n", ended.stderr
+
+
+def test_an_exception_of_a_package_that_comes_later(tmp_path: Path) -> None:
+    package = tmp_path / "shop"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "errors.py").write_text("class Sold(Exception): pass")
+    program = "import shop, failpy, orders"
+    ended = run_orders(tmp_path, "-c", program, terms="raise(shop.errors.Sold)")
+    assert ended.stderr.strip().splitlines()[-2].startswith("shop.errors.Sold"), ended.stderr
+
+
+def test_an_exception_that_can_never_come_stops_the_import(tmp_path: Path) -> None:
+    for terms in (
+        "raise(no_such_module.Error)",
+        "raise(errno.NoSuchError)",
+        'call("no_such_module:function")',
+    ):
+        ended = run_orders(tmp_path, "-c", "import orders", terms=terms)
+        assert ended.returncode == 1
+        assert "FAILPY_FAILPOINTS cannot be applied" in ended.stderr
+        assert ended.stdout == ""
+
+
+def test_an_exception_that_did_not_come_is_an_error_at_the_hit(tmp_path: Path) -> None:
+    ended = run_orders(tmp_path, "-c", "import orders", terms="raise(orders.ChargeEror)")
+    assert "TermSyntaxError: orders has no 'ChargeEror'; did you mean 'ChargeError'" in ended.stderr

@@ -136,6 +136,14 @@ def test_a_turn_that_does_not_come_says_who_waits(name: str) -> None:
     assert names_of(scope) == [a.name, b.name]
 
 
+def test_a_turn_of_a_point_with_a_typo_says_so(name: str) -> None:
+    fail.point(f"{name}.loaded")
+    with fail.scope(strict=False) as scope:
+        scope.order(f"{name}.laoded", f"{name}.saved", timeout=0.01)
+        with pytest.raises(fail.WaitTimeout, match=f"after 0 of 2 .*did you mean '{name}.loaded'"):
+            fail.point(f"{name}.saved").hit()
+
+
 def test_who_waits_for_a_turn_is_told(name: str) -> None:
     a, b = fail.point(f"{name}.a"), fail.point(f"{name}.b")
     with fail.scope({a.name: "off"}, strict=False) as scope:
