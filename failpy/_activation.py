@@ -211,7 +211,8 @@ class Activation:
             step = None if retired else self._admit(hit)
         if retired:
             # Re-armed or disarmed between the look-up and here: the hit is for what is there now.
-            successor = find(self.name)
+            layer = self._layer()
+            successor = None if layer is None else find(self.name, layer)
             return None if successor is None or successor is self else successor._begin(args, kwargs, values)
         if step is not None and step.effect is not None:
             step.effect(hit, step.term)

@@ -110,15 +110,15 @@ def enable(
     declare_variable()
     for chain in terms.values():
         resolve(chain, importing=importing, early=early)
-    fresh = {
-        name: Activation(name, chain, when=when, layer=layer, orders=layer.orders_of(name))
-        for name, chain in terms.items()
-    }
     with lock:
         if layer.closed:
             raise ScopeError(
                 f"cannot enable {', '.join(map(repr, terms))}: the scope is closed; open a new one"
             )
+        fresh = {
+            name: Activation(name, chain, when=when, layer=layer, orders=layer.orders_of(name))
+            for name, chain in terms.items()
+        }
         check(fresh.values())
         before = dict(layer.activations)
         layer.activations.update(fresh)

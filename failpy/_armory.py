@@ -18,6 +18,7 @@ from failpy._hit import Hit, TraceEntry
 from failpy._names import check_name
 from failpy._order import Order, refuse_contradiction
 from failpy._registry import declared, lock, settle, unknown
+from failpy._scanner import MAX_SECONDS
 from failpy._terms import Off, Term, Terms
 from failpy._waiting import who_waits
 
@@ -29,15 +30,15 @@ _TRACE_LENGTH = 10_000
 class Armory(Layer):
     """What can be done with the points of a scope while it is open, and read of them afterwards."""
 
-    __slots__ = ("_armed", "_endings", "_entered", "_failures", "_orders", "_trace")
+    __slots__ = ("_armed", "_endings", "_entered", "_orders", "_trace", "failures")
 
     def __init__(self, seed: int | None) -> None:
         super().__init__(seed=seed)
         self._entered = False
         self._armed = self.activations
         self._orders: list[Order] = []
-        self._failures = Failures()
-        self._endings = Endings(self._failures)
+        self.failures = Failures()
+        self._endings = Endings(self.failures)
         self._trace: deque[Hit[Any]] = deque(maxlen=_TRACE_LENGTH)
 
     def _check_open(self, what: str) -> None:
@@ -213,6 +214,10 @@ class Armory(Layer):
         for hit in tuple(self._trace):
             if hit.point == name and hit.nth == nth and hit.activation is activation:
                 return hit
+        if opened and activation.hits >= nth and activation.hits > _TRACE_LENGTH:
+            raise ScopeError(
+                f"hit {nth} of {name!r} is out of the trace, which has the last {_TRACE_LENGTH:,} hits"
+            )
         raise ScopeError(
             f"cannot wait for hit {nth} of {name!r}: the point was disarmed or enabled anew meanwhile"
         )
@@ -269,5 +274,5 @@ def _check_nth(nth: object) -> None:
 
 
 def _check_timeout(timeout: object) -> None:
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
-        raise ValueError(f"timeout must be a positive number of seconds, not {timeout!r}")
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout <= MAX_SECONDS:
+        raise ValueError(f"timeout must be a positive number of seconds, at most 292 years, not {timeout!r}")

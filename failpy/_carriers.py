@@ -83,7 +83,7 @@ def _start(start: Callable[[Thread], None]) -> Callable[[Thread], None]:
                 except SystemExit:
                     raise
                 except BaseException as exc:
-                    layer.died(exc, f"thread {self.name!r}")
+                    layer.failures.died(exc, f"thread {self.name!r}")
                     raise
 
         self.run = run_inside  # type: ignore[method-assign]
@@ -118,7 +118,7 @@ def _submit(submit: Callable[..., Future[Any]]) -> Callable[..., Future[Any]]:
         if type(future) is Future:
             future.__class__ = Watched
             future.where = where  # type: ignore[attr-defined]
-            future.add_done_callback(layer.watch_future)
+            future.add_done_callback(layer.failures.watch_future)
         return future
 
     return carrying
@@ -130,7 +130,7 @@ def _create_task(create_task: Callable[..., Any]) -> Callable[..., Any]:
         task = create_task(self, coro, **kwargs)
         layer = _carried()
         if layer is not None:
-            task.add_done_callback(layer.watch_task)
+            task.add_done_callback(layer.failures.watch_task)
         return task
 
     return carrying
@@ -142,7 +142,7 @@ def _handle_error(handle_error: Callable[..., None]) -> Callable[..., None]:
         # What socketserver does with an exception of a handler is to print it: it is lost.
         layer, error = _carried(), sys.exception()
         if layer is not None and error is not None:
-            layer.died(error, f"a request handler in {here()}")
+            layer.failures.died(error, f"a request handler in {here()}")
         return handle_error(self, request, client_address)
 
     return carrying

@@ -6,10 +6,16 @@ from collections.abc import Iterator
 from contextlib import suppress
 from threading import current_thread
 from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 from failpy._errors import Failure, Unwind
 from failpy._gate import current_task, task_name
 from failpy._registry import lock
+
+if TYPE_CHECKING:
+    from asyncio import Task
+
+    from failpy._carriers import Watched
 
 __all__ = ["Failures", "chain_of", "here", "without_unwinding"]
 
@@ -24,10 +30,13 @@ def here() -> str:
 class Failures:
     """What went wrong in the threads and tasks of one scope, in the order it was noticed."""
 
-    __slots__ = ("_errors", "deaths")
+    __slots__ = ("_closed", "_errors", "_futures", "_tasks", "deaths")
 
     def __init__(self) -> None:
+        self._closed = False
         self._errors: list[BaseException] = []
+        self._futures: list[Watched] = []
+        self._tasks: list[Task[Any]] = []
         self.deaths: dict[int, str] = {}
         """Where an exception killed something, by its `id`."""
 
@@ -42,12 +51,41 @@ class Failures:
     def died(self, error: BaseException, where: str) -> None:
         """Record an exception that killed a thread or a task, or that nobody asked a future for."""
         with lock:
-            if id(error) in self.deaths:
+            if self._closed or isinstance(error, Unwind) or id(error) in self.deaths:
                 return
             self.deaths[id(error)] = where
             self._errors.append(error)
         with suppress(Exception):  # a frozen exception takes no note
             error.add_note(f"in {where}")
+
+    def watch_future(self, future: Watched) -> None:
+        """Remember a future that has failed: somebody may yet ask it for its exception, or nobody."""
+        if not self._closed and future.failure() is not None:
+            self._futures.append(future)
+
+    def watch_task(self, task: Task[Any]) -> None:
+        """Remember a task that has failed: somebody may yet await it, or nobody."""
+        if task.cancelled() or not getattr(task, "_log_traceback", False):
+            return
+        if isinstance(task._exception, Unwind):
+            task._log_traceback = False  # it was reported where it began
+        elif not self._closed:
+            self._tasks.append(task)
+
+    def collect(self) -> None:
+        """Record what died and was not asked for. What dies from now on is not of this scope any more."""
+        for future in self._futures:
+            error = future.failure()
+            if error is not None:
+                self.died(error, f"{future.where[-1]} of a pool, and nobody asked its future")
+        for task in self._tasks:
+            # `exception()` would mark it as asked for, and silence the handler of the loop.
+            error = task._exception
+            if task._log_traceback and error is not None:
+                self.died(error, f"task {task.get_name()!r}, and nobody awaited it")
+        self._closed = True
+        self._futures.clear()
+        self._tasks.clear()
 
     def add(self, error: BaseException) -> None:
         """Record a failure that needs no more words."""

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from threading import Lock, Thread, current_thread
+from threading import Lock, RLock, Thread, current_thread
 from typing import TYPE_CHECKING, Any
 
 from failpy._context import muted
@@ -71,7 +71,7 @@ class Gate:
         self.outcome: Any = None
         self.thread: Thread | None = None
         self.task: Any = None
-        self._lock = Lock()
+        self._lock = RLock()  # a signal handler may come to the same gate
         self._opened = self._closed = False
         self._wake: Callable[[], object] | None = None
 

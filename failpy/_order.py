@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from threading import Lock, Thread, current_thread
+from threading import RLock, Thread, current_thread
 
 from failpy._errors import Deadlock
 from failpy._gate import Gate
@@ -28,7 +28,8 @@ class Order:
         self.timeout = timeout
         self._position = 0
         self._taker: Thread | None = None  # whose turn it is, while that is so
-        self._lock = Lock()
+        # Reentrant: a signal handler may hit a point of the order while its thread is in here.
+        self._lock = RLock()
         self._gates: list[tuple[str, Gate]] = []
 
     def __str__(self) -> str:
@@ -54,6 +55,7 @@ class Order:
             if name not in self.remaining or self._take_turn(name, current_thread()):
                 return None
             gate = Gate(self.timeout)
+            gate.thread = current_thread()
             self._gates.append((name, gate))
             return gate
 
@@ -98,7 +100,7 @@ class Order:
 
     def forget_threads(self) -> None:
         """In a forked child: nobody else is left to wait, to take a turn or to hold the lock."""
-        self._lock = Lock()
+        self._lock = RLock()
         self._gates = []
         if self._taker is not current_thread():
             self._taker = None

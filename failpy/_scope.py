@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, Self, TypeVar
+from typing import Any, Literal, NamedTuple, NoReturn, Self, TypeVar
 
 from failpy._arming import disable_all, enable, named_terms
 from failpy._armory import Armory
@@ -19,11 +19,6 @@ from failpy._registry import lock
 from failpy._strict import verdict
 from failpy._terms import Term, Terms
 from failpy._wrapping import bound, wrap
-
-if TYPE_CHECKING:
-    from asyncio import Task
-
-    from failpy._carriers import Watched
 
 __all__ = ["Scope", "current_scope", "scope"]
 
@@ -47,14 +42,12 @@ class Scope(Armory):
     coroutines, generators and async generators, each call of which opens a scope of its own.
     """
 
-    __slots__ = ("_futures", "_settings", "_tasks", "follows_threads")
+    __slots__ = ("_settings", "follows_threads")
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings.seed)
         self._settings = settings
         self.follows_threads = False
-        self._futures: list[Watched] = []
-        self._tasks: list[Task[Any]] = []
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "open" if self._entered else "not entered"
@@ -72,7 +65,7 @@ class Scope(Armory):
             ScopeError: when the scope is not open.
         """
         self._check_open("record a failure")
-        self._failures.report(message, sys._getframe(1))
+        self.failures.report(message, sys._getframe(1))
 
     def fatal(self, message: str) -> NoReturn:
         """Record a failure and unwind the current thread or task, running every `finally`.
@@ -83,41 +76,8 @@ class Scope(Armory):
             ScopeError: when the scope is not open.
         """
         self._check_open("record a failure")
-        self._failures.report(message, sys._getframe(1))
+        self.failures.report(message, sys._getframe(1))
         raise Unwind(self)
-
-    def died(self, error: BaseException, where: str) -> None:
-        """Record an exception that killed a thread or a task of this scope."""
-        if not self.closed and not isinstance(error, Unwind):
-            self._failures.died(error, where)
-
-    def watch_future(self, future: Watched) -> None:
-        """Remember a future that has failed: somebody may yet ask it for its exception, or nobody."""
-        if not self.closed and future.failure() is not None:
-            self._futures.append(future)
-
-    def watch_task(self, task: Task[Any]) -> None:
-        """Remember a task that has failed: somebody may yet await it, or nobody."""
-        if task.cancelled() or not getattr(task, "_log_traceback", False):
-            return
-        if isinstance(task._exception, Unwind):
-            task._log_traceback = False  # it was reported where it began
-        elif not self.closed:
-            self._tasks.append(task)
-
-    def _collect(self) -> None:
-        """Record what died and was not asked for."""
-        for future in self._futures:
-            error = future.failure()
-            if error is not None:
-                self.died(error, f"{future.where[-1]} of a pool, and nobody asked its future")
-        for task in self._tasks:
-            # `exception()` would mark it as asked for, and silence the handler of the loop.
-            error = task._exception
-            if task._log_traceback and error is not None:
-                self.died(error, f"task {task.get_name()!r}, and nobody awaited it")
-        self._futures.clear()
-        self._tasks.clear()
 
     # --- reaching ---
 
@@ -171,7 +131,7 @@ class Scope(Armory):
         with lock:
             if self.closed:
                 return
-            self._collect()
+            self.failures.collect()
             self.closed = True
             self._armed = dict(self.activations)
         disable_all(self)
@@ -193,13 +153,13 @@ class Scope(Armory):
         """
         __tracebackhide__ = True
         waiting = [order for order in self._orders if order.remaining]
-        unfinished = verdict(self.activations, waiting, self) if self._settings.strict else None
+        unfinished = verdict(dict(self.activations), waiting, self) if self._settings.strict else None
         self.close()
         for order in self._orders:
             order.close()
         own = without_unwinding(raised, self)
         self._endings.settle(own, self._settings.allowed)
-        failures = self._failures.besides(own)
+        failures = self.failures.besides(own)
         if raised is None and unfinished is not None:
             if not failures:
                 raise unfinished

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import signal
 import threading
 from typing import Any
 
@@ -268,3 +269,57 @@ def test_an_order_needs_an_open_scope() -> None:
         pass
     with pytest.raises(fail.ScopeError, match="closed"):
         scope.order("A", "B")
+
+
+def test_arming_and_ordering_at_once_lose_nothing(name: str) -> None:
+    for _ in range(300):
+        with fail.scope(strict=False) as scope:
+            barrier = threading.Barrier(2)
+
+            def arm(scope: fail.Scope = scope, barrier: threading.Barrier = barrier) -> None:
+                barrier.wait()
+                scope.enable(name, "off")
+
+            thread = start(arm)
+            barrier.wait()
+            scope.order(name, f"{name}.other")
+            thread.join()
+            assert scope.activations[name].orders == tuple(scope._orders)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers on this platform")
+def test_a_signal_handler_may_hit_an_ordered_point(name: str) -> None:
+    a, b = fail.point(f"{name}.a"), fail.point(f"{name}.b")
+    handled = 0
+
+    def handle(*_: object) -> None:
+        nonlocal handled
+        handled += 1
+        a.hit()
+
+    with fail.scope() as scope:
+        scope.order(a.name, b.name)
+        a.hit()
+        b.hit()
+        before = signal.signal(signal.SIGALRM, handle)
+        signal.setitimer(signal.ITIMER_REAL, 2e-4, 2e-4)
+        try:
+            while handled < 500:
+                a.hit()
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+
+
+def test_an_outer_point_that_is_rearmed_while_an_inner_scope_orders_it(name: str) -> None:
+    a, b = fail.point(f"{name}.a", returns=int), fail.point(f"{name}.b")
+    with fail.scope({a.name: "return(1)"}) as outer, fail.scope() as inner:
+        inner.order(a.name, b.name)
+        late = outer.activations[a.name]
+        outer.enable(a.name, "return(2)")
+        hit = late.hit()  # looked up before, and retired meanwhile
+        assert hit is not None
+        assert hit.value == 2
+        assert inner.status(a.name).hits == 0
+        a.hit()
+        b.hit()

@@ -503,8 +503,8 @@ def test_a_fork_while_a_failure_is_recorded() -> None:
 
             def complain():
                 while not stop.is_set():
-                    scope._failures.report("again", sys._getframe())
-                    scope._failures._errors.clear()
+                    scope.failures.report("again", sys._getframe())
+                    scope.failures._errors.clear()
 
             sys.setswitchinterval(1e-6)
             threads = [threading.Thread(target=complain) for _ in range(3)]
@@ -517,7 +517,7 @@ def test_a_fork_while_a_failure_is_recorded() -> None:
                 stop.set()
                 for thread in threads:
                     thread.join()
-                scope._failures._errors.clear()
+                scope.failures._errors.clear()
     """)
 
 

@@ -186,7 +186,7 @@ def test_waiting_in_a_scope_that_is_not_open(name: str) -> None:
         scope.wait_for_hit(name)
 
 
-@pytest.mark.parametrize("bad", [0, -1, True, "1", float("nan")])
+@pytest.mark.parametrize("bad", [0, -1, True, "1", float("nan"), float("inf"), 1e300])
 def test_timeouts_are_positive(bad: Any, name: str) -> None:
     fail.point(name)
     with fail.scope({name: "off"}) as scope:
@@ -300,3 +300,16 @@ async def test_a_task_with_no_stack_left_is_still_told(name: str) -> None:
             await scope.await_for_hit(name, timeout=0.01)
         scope.disable(f"{name}.held")
         await task
+
+
+def test_a_hit_that_is_out_of_the_trace(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from failpy import _armory
+
+    monkeypatch.setattr(_armory, "_TRACE_LENGTH", 3)
+    point = fail.point(name)
+    with fail.scope({name: "off"}) as scope:
+        for _ in range(5):
+            point.hit()
+        assert scope.wait_for_hit(name, 5).nth == 5
+        with pytest.raises(fail.ScopeError, match="hit 1 .* is out of the trace, which has the last 3 hits"):
+            scope.wait_for_hit(name, 1)
