@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -63,8 +64,13 @@ class Result:
         return self.row.bar is None or self.samples.ratio <= self.row.bar
 
 
-def idle(shape_name: str, ours: Side, theirs: Side) -> Row:
-    return Row(f"idle {shape_name}", "undecorated", 1.05, ours, theirs)
+# From 3.13 on, CPython calls a function whose code was ever assigned by a slower way, about 5 ns a call.
+# Plain Python shows the same, and nothing in Python undoes it: the row is shown there, and not judged.
+ARMED_BEFORE = 1.05 if sys.version_info < (3, 13) else None
+
+
+def idle(shape_name: str, ours: Side, theirs: Side, bar: float | None = 1.05) -> Row:
+    return Row(f"idle {shape_name}", "undecorated", bar, ours, theirs)
 
 
 def crowd(what: str, statement: str) -> Row:
@@ -91,7 +97,7 @@ ROWS = (
         )
         for shape in SHAPES
     ),
-    idle("function, armed before", sides.disarmed, undecorated),
+    idle("function, armed before", sides.disarmed, undecorated, ARMED_BEFORE),
     Row(
         "idle builtin (through wrapt)",
         "undecorated",
