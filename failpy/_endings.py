@@ -16,6 +16,8 @@ __all__ = ["Allowed", "Endings"]
 
 Allowed = str | Callable[..., Any]
 _KEPT = 1000
+_TOLD = 20
+_REACHED = "reached the test"
 # Where a thread begins: what gets there was handled by nobody.
 _BOTTOMS = tuple(name.replace("/", os.sep) for name in ("/threading.py", "/concurrent/futures/thread.py"))
 
@@ -35,12 +37,14 @@ class Endings:
         failures: Those of the scope.
     """
 
-    __slots__ = ("_ended", "_failures", "_injected", "home")
+    __slots__ = ("_ended", "_failures", "_injected", "home", "told")
 
     def __init__(self, failures: Failures) -> None:
         self._failures = failures
         self._injected: deque[tuple[Hit[Any], BaseException]] = deque(maxlen=_KEPT)
         self._ended: dict[int, str] = {}
+        self.told: list[str] = []
+        """What became of those that did not simply reach the test, for a failure message."""
         self.home: CodeType | None = None
         """The code of the test: what this catches has reached the test."""
 
@@ -68,10 +72,14 @@ class Endings:
             hit, error = self._injected.popleft()
             ending = self._ending(error, own)
             self._ended[id(hit)] = ending.text
+            if ending.text != _REACHED and len(self.told) < _TOLD:
+                self.told.append(
+                    f"injected by failpoint {hit.point!r} (hit {hit.nth}): {_name(error)} {ending.text}"
+                )
             if allowed is not None and ending.handler is not None and not _may(ending.handler, allowed):
                 self._failures.add(
                     Swallowed(
-                        f"{type(error).__name__}, injected by failpoint {hit.point!r} (hit {hit.nth}), "
+                        f"{_name(error)}, injected by failpoint {hit.point!r} (hit {hit.nth}), "
                         f"was {ending.text}, and this scope has on_swallowed='error': let it pass on, "
                         "or name the function in may_swallow"
                     )
@@ -82,7 +90,7 @@ class Endings:
             if top is None or not any(each is error for each in chain_of(top)):
                 continue
             where = self._failures.deaths.get(id(top))
-            end = "reached the test" if where is None else f"died in {where}"
+            end = _REACHED if where is None else f"died in {where}"
             if top is error or _holds(top, error):
                 return Ending(end)
             return Ending(f"became the cause of {type(top).__name__}, which {end}")
@@ -93,10 +101,14 @@ class Endings:
             return Ending("was not raised")
         code = traceback.tb_frame.f_code
         if code is self.home:
-            return Ending("reached the test")
+            return Ending(_REACHED)
         if code.co_filename.endswith(_BOTTOMS):
             return Ending("died in a thread")
         return Ending(f"handled by {code.co_qualname} ({code.co_filename}:{traceback.tb_lineno})", code)
+
+
+def _name(error: BaseException) -> str:
+    return type(error).__name__
 
 
 def _holds(group: BaseException, error: BaseException) -> bool:

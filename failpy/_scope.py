@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, NoReturn, Self, TypeVar
 
@@ -161,21 +162,25 @@ class Scope(Armory):
         self._endings.settle(own, self._settings.allowed)
         failures = self.failures.besides(own)
         if raised is None and unfinished is not None:
-            if not failures:
-                raise unfinished
             failures.append(unfinished)
+        if own is not None and (not failures or _is_cancellation(own)):
+            for failure in failures:
+                _note(own, f"besides, in this scope: {type(failure).__name__}: {failure}")
+            for line in self._endings.told:
+                _note(own, line)
+            return
         if not failures:
             return
-        if own is not None and _is_cancellation(own):
-            for failure in failures:
-                own.add_note(f"besides, in this scope: {type(failure).__name__}: {failure}")
-            return
-        every = failures if own is None else [own, *failures]
         besides = "" if own is None else ", besides the block's own exception"
         count = f"{len(failures)} failure{'s' * (len(failures) > 1)}"
-        group = BaseExceptionGroup(f"{count} in a failpy scope{besides}", every)
-        group.add_note(f"(seed {self.seed})")
-        raise group from None
+        every = failures if own is None else [own, *failures]
+        error: BaseException = BaseExceptionGroup(f"{count} in a failpy scope{besides}", every)
+        error.add_note(f"(seed {self.seed})")
+        if unfinished is not None and failures == [unfinished] and own is None:
+            error = unfinished  # which says it all by itself
+        for line in self._endings.told:
+            error.add_note(line)
+        raise error from None
 
     def __enter__(self) -> Self:
         self.open()
@@ -231,6 +236,11 @@ class Scope(Armory):
             )
         settings = self._settings
         return wrap(function, lambda: Scope(settings))
+
+
+def _note(error: BaseException, text: str) -> None:
+    with suppress(Exception):  # a frozen exception takes no note
+        error.add_note(text)
 
 
 def _is_cancellation(error: BaseException) -> bool:

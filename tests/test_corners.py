@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.machinery
 import importlib.metadata
 import os
 import subprocess
 import sys
 import threading
+import types
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -393,3 +396,42 @@ def test_optimised_and_strict_interpreters() -> None:
             [sys.executable, *flags, "-c", program], capture_output=True, text=True, timeout=60
         )
         assert (ended.stdout, ended.stderr) == ("1\n", "")
+
+
+# --- names that come later ---
+
+
+def test_what_may_come_later_is_waited_for(
+    config: _config.Config, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Early, only what is there already is looked at, and what can never come is refused at once."""
+    half = types.ModuleType("half_imported")
+    half.__spec__ = importlib.machinery.ModuleSpec("half_imported", None)
+    half.__spec__._initializing = True  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "half_imported", half)
+    for path in ("half_imported.Error", "__main__.Error", "antigravity.Error", "xml.nowhere.Error"):
+        _environment.load({"FAILPY_FAILPOINTS": f"{name}=raise({path})"})
+        assert fail.status(name).terms == f"raise({path})"
+    assert "antigravity" not in sys.modules  # which would open a browser
+    for path in ("errno.Error", "nowhere.Error"):
+        with pytest.raises(fail.FailpointError, match="FAILPY_FAILPOINTS cannot be applied"):
+            _environment.load({"FAILPY_FAILPOINTS": f"{name}=raise({path})"})
+
+    _environment.load({"FAILPY_FAILPOINTS": f"{name}=raise(half_imported.Error)"})
+    half.Error = type("Error", (Exception,), {})  # type: ignore[attr-defined]
+    with pytest.raises(half.Error):  # type: ignore[attr-defined]
+        fail.point(name).hit()
+
+
+def test_the_script_is_not_imported_once_more(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "started_script.py"
+    script.write_text("raise AssertionError('imported')")
+    main = types.ModuleType("__main__")
+    main.__file__ = str(script)
+    main.Sold = type("Sold", (Exception,), {})  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    monkeypatch.syspath_prepend(tmp_path)
+    with fail.scope({name: "raise(started_script.Sold)"}), pytest.raises(main.Sold):  # type: ignore[attr-defined]
+        fail.point(name).hit()

@@ -187,3 +187,29 @@ def test_injected_exceptions_are_let_go_of_when_the_scope_closes(name: str) -> N
     gc.collect()
     assert references[0]() is None
     assert "handled by" in str(scope.trace[0].end)
+
+
+def test_failure_messages_tell_what_became_of_the_fault(name: str) -> None:
+    """The assertion that fails because a fault was swallowed says who swallowed it."""
+    line = f"injected by failpoint {name!r} (hit 1): KeyError handled by swallows ({line_of(swallows, 2)})"
+    with pytest.raises(ValueError, match="own") as own, fail.scope({name: "raise(KeyError)"}):
+        swallows(name)
+        raise ValueError("the test's own")
+    assert line in own.value.__notes__
+    with pytest.raises(ExceptionGroup) as group, fail.scope({name: "raise(KeyError)"}) as scope:
+        swallows(name)
+        scope.error("wrong")
+    assert line in group.value.__notes__
+    fail.point(f"{name}.idle")
+    with (
+        pytest.raises(fail.NeverFired) as strict,
+        fail.scope({name: "raise(KeyError)", f"{name}.idle": "raise"}),
+    ):
+        swallows(name)
+    assert line in strict.value.__notes__
+
+
+def test_what_simply_reached_the_test_needs_no_words(name: str) -> None:
+    with pytest.raises(KeyError) as caught, fail.scope({name: "raise(KeyError)"}):
+        save(name)
+    assert len(caught.value.__notes__) == 1  # the note of the injection
