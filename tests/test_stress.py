@@ -511,8 +511,12 @@ async def test_an_order_whose_tasks_are_cancelled() -> None:
                         group.start_soon(cancelled, rng.choice(OTHERS), rng.randrange(6))
                     for name in rng.sample(sequence, len(sequence)):
                         group.start_soon(in_task, name)
-                points = [entry.point for entry in scope.trace]
-                assert points[: len(sequence)] == sequence
+                # Past the last turn of its point a hit is free, and may come between the turns of others.
+                ordered: list[str] = []
+                for entry in scope.trace:
+                    if ordered.count(entry.point) < sequence.count(entry.point):
+                        ordered.append(entry.point)
+                assert ordered == sequence
                 nothing_waits(scope)
 
 
