@@ -38,8 +38,7 @@ class Layer:
     def seed(self) -> int:
         """The seed of this layer: as given, else `FAILPY_SEED`, else drawn on the first use."""
         if self._seed is None:
-            drawn = int.from_bytes(os.urandom(4), "big")
-            self._seed = drawn if config.seed is None else config.seed
+            self._seed = int.from_bytes(os.urandom(4), "big") if config.seed is None else config.seed
         return self._seed
 
     def record(self, hit: Hit[Any]) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from failpy._carriers import Watched
 
-__all__ = ["Failures", "chain_of", "here", "without_unwinding"]
+__all__ = ["Failures", "chain_of", "here", "note", "without_unwinding"]
 
 
 def here() -> str:
@@ -55,8 +55,7 @@ class Failures:
                 return
             self.deaths[id(error)] = where
             self._errors.append(error)
-        with suppress(Exception):  # a frozen exception takes no note
-            error.add_note(f"in {where}")
+        note(error, f"in {where}")
 
     def watch_future(self, future: Watched) -> None:
         """Remember a future that has failed: somebody may yet ask it for its exception, or nobody."""
@@ -97,6 +96,12 @@ class Failures:
         known = {id(error) for error in chain_of(own)}
         with lock:
             return [error for error in self._errors if id(error) not in known]
+
+
+def note(error: BaseException, text: str) -> None:
+    """Add a note to an exception; a frozen one takes none."""
+    with suppress(Exception):
+        error.add_note(text)
 
 
 def chain_of(error: BaseException | None) -> Iterator[BaseException]:

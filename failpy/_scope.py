@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, NoReturn, Self, TypeVar
 
@@ -15,7 +14,7 @@ from failpy._childenv import child_environ
 from failpy._context import Layer, current, process, set_current
 from failpy._endings import Allowed
 from failpy._errors import ScopeError, Unwind
-from failpy._failures import without_unwinding
+from failpy._failures import note, without_unwinding
 from failpy._registry import lock
 from failpy._strict import verdict
 from failpy._terms import Term, Terms
@@ -165,22 +164,26 @@ class Scope(Armory):
             failures.append(unfinished)
         if own is not None and (not failures or _is_cancellation(own)):
             for failure in failures:
-                _note(own, f"besides, in this scope: {type(failure).__name__}: {failure}")
+                note(own, f"besides, in this scope: {type(failure).__name__}: {failure}")
             for line in self._endings.told:
-                _note(own, line)
+                note(own, line)
             return
         if not failures:
             return
-        besides = "" if own is None else ", besides the block's own exception"
-        count = f"{len(failures)} failure{'s' * (len(failures) > 1)}"
-        every = failures if own is None else [own, *failures]
-        error: BaseException = BaseExceptionGroup(f"{count} in a failpy scope{besides}", every)
-        error.add_note(f"(seed {self.seed})")
-        if unfinished is not None and failures == [unfinished] and own is None:
-            error = unfinished  # which says it all by itself
+        # A strict scope's complaint, where it is the only one, says it all by itself.
+        alone = own is None and unfinished is not None and failures == [unfinished]
+        error = failures[0] if alone else self._group(own, failures)
         for line in self._endings.told:
             error.add_note(line)
         raise error from None
+
+    def _group(self, own: BaseException | None, failures: list[BaseException]) -> BaseException:
+        besides = "" if own is None else ", besides the block's own exception"
+        count = f"{len(failures)} failure{'s' * (len(failures) > 1)}"
+        every = failures if own is None else [own, *failures]
+        group = BaseExceptionGroup(f"{count} in a failpy scope{besides}", every)
+        group.add_note(f"(seed {self.seed})")
+        return group
 
     def __enter__(self) -> Self:
         self.open()
@@ -236,11 +239,6 @@ class Scope(Armory):
             )
         settings = self._settings
         return wrap(function, lambda: Scope(settings))
-
-
-def _note(error: BaseException, text: str) -> None:
-    with suppress(Exception):  # a frozen exception takes no note
-        error.add_note(text)
 
 
 def _is_cancellation(error: BaseException) -> bool:

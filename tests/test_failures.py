@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import threading
 from collections.abc import Iterator
@@ -153,7 +154,10 @@ def test_reporting_needs_an_open_scope() -> None:
 # --- the handler of a real server ---
 
 
-def serve(handle: Any) -> tuple[ThreadingHTTPServer, threading.Thread]:
+@contextlib.contextmanager
+def request(handle: Any, path: str) -> Iterator[http.client.HTTPConnection]:
+    """A connection that has asked a real server for the path; both are closed at the end."""
+
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             handle(self)
@@ -163,7 +167,15 @@ def serve(handle: Any) -> tuple[ThreadingHTTPServer, threading.Thread]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    return server, thread
+    connection = http.client.HTTPConnection(*server.server_address[:2], timeout=10)
+    try:
+        connection.request("GET", path)
+        yield connection
+    finally:
+        connection.close()
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 @pytest.mark.parametrize("how", ["fatal", "pytest.fail"])
@@ -180,18 +192,10 @@ def test_a_handler_of_a_real_server(how: str, hook: list[Any], capfd: pytest.Cap
             finally:
                 order.append("finally")
 
-        server, thread = serve(handle)
-        try:
-            connection = http.client.HTTPConnection(*server.server_address[:2], timeout=10)
-            connection.request("GET", "/wrong")
+        with request(handle, "/wrong") as connection:
             with pytest.raises(http.client.RemoteDisconnected):
                 connection.getresponse()
-            connection.close()
             order.append("client saw it")
-        finally:
-            server.shutdown()
-            thread.join()
-            server.server_close()
     assert order == ["finally", "client saw it"]
     (failure,) = caught.value.exceptions
     assert "bad path /wrong" in str(failure)
@@ -208,17 +212,8 @@ def test_an_assertion_in_a_handler_is_not_lost(capfd: pytest.CaptureFixture[str]
         def handle(handler: Any) -> None:
             assert handler.path == "/right", "bad path"
 
-        server, thread = serve(handle)
-        connection = http.client.HTTPConnection(*server.server_address[:2], timeout=10)
-        try:
-            connection.request("GET", "/wrong")
-            with pytest.raises(http.client.RemoteDisconnected):
-                connection.getresponse()
-        finally:
-            connection.close()
-            server.shutdown()
-            thread.join()
-            server.server_close()
+        with request(handle, "/wrong") as connection, pytest.raises(http.client.RemoteDisconnected):
+            connection.getresponse()
     (failure,) = caught.value.exceptions
     assert isinstance(failure, AssertionError)
     assert "a request handler in thread" in notes(failure)
@@ -237,16 +232,8 @@ async def test_fatal_in_a_callback_of_the_loop(caplog: pytest.LogCaptureFixture)
 
 def test_the_clients_error_and_the_handlers_are_both_kept() -> None:
     with pytest.raises(ExceptionGroup) as caught, fail.scope() as scope:
-        server, thread = serve(lambda handler: scope.fatal("the reason"))
-        connection = http.client.HTTPConnection(*server.server_address[:2], timeout=10)
-        try:
-            connection.request("GET", "/")
+        with request(lambda handler: scope.fatal("the reason"), "/") as connection:
             connection.getresponse()
-        finally:
-            connection.close()
-            server.shutdown()
-            thread.join()
-            server.server_close()
     assert [type(each) for each in caught.value.exceptions] == [http.client.RemoteDisconnected, fail.Failure]
 
 
