@@ -37,6 +37,18 @@ class _Step:
         self.effect = effect_of(term)
 
 
+class _Retired(Exception):  # noqa: N818 - it is no error
+    """The hit is for what is armed in place of this activation, if anything is.
+
+    Args:
+        successor: That.
+    """
+
+    def __init__(self, successor: Activation | None) -> None:
+        super().__init__()
+        self.successor = successor
+
+
 class Activation:
     """The running state of terms enabled for one point in one layer.
 
@@ -47,6 +59,9 @@ class Activation:
         layer: Where it is enabled. Kept weakly, so that a scope nobody closes can still be collected.
         orders: What a hit waits for its turn in.
         passive: Whether it only observes, and the hit is then for what an outer layer has armed.
+
+    Attributes:
+        revision: Which change of the layer this is.
     """
 
     __slots__ = (
@@ -65,6 +80,7 @@ class Activation:
         "orders",
         "passive",
         "refused",
+        "revision",
         "selected",
         "terms",
         "when",
@@ -84,6 +100,7 @@ class Activation:
         self.orders = orders
         self.passive = passive
         self.missed_before = 0
+        self.revision = layer.revision + 1
         self.terms = terms
         self.when = when
         self.hits = 0
@@ -106,6 +123,12 @@ class Activation:
         }
 
     @property
+    def counts(self) -> tuple[int, int, int]:
+        """How many hits there were, were selected for, and fired: at one moment."""
+        with self._lock:
+            return self.hits, self.selected, self.fired
+
+    @property
     def paused(self) -> int:
         """How many hits wait at a `pause` now."""
         with self._lock:
@@ -123,19 +146,26 @@ class Activation:
             The hit when it diverts execution: then its error, if it has one, is to be raised, else
             its value returned. None when execution goes on.
         """
-        if self.orders:
-            turns = Turns(self.orders, self.name)
-            try:
-                for gate in turns:
-                    warn_if_blocking(f"the turn of failpoint {self.name!r} in an order", _INSTEAD)
-                    turns.came(gate, gate.block())
-                hit = turns.through(self._begin(args, kwargs, values))
-            finally:
-                turns.leave()
-        else:
-            hit = self._begin(args, kwargs, values)
+        successor = None
+        try:
+            if self.orders:
+                turns = Turns(self.orders, self.name)
+                if turns.barred:
+                    return None
+                try:
+                    for gate in turns:
+                        if turns.long:
+                            warn_if_blocking(f"the turn of failpoint {self.name!r} in an order", _INSTEAD)
+                        turns.came(gate, gate.block())
+                    hit = turns.through(self._begin(args, kwargs, values))
+                finally:
+                    turns.leave()
+            else:
+                hit = self._begin(args, kwargs, values)
+        except _Retired as retired:
+            hit, successor = None, retired.successor
         if hit is None:
-            return None
+            return None if successor is None else successor.hit(args, kwargs, values)
         if hit.gate is not None:
             try:
                 if hit.gate.seconds:
@@ -156,18 +186,22 @@ class Activation:
         values: Mapping[str, Any] = _NOTHING,
     ) -> Hit[Any] | None:
         """The same in a task: it waits without holding up the event loop."""
-        if self.orders:
-            turns = Turns(self.orders, self.name)
-            try:
-                for gate in turns:
-                    turns.came(gate, await gate.park())
-                hit = turns.through(self._begin(args, kwargs, values))
-            finally:
-                turns.leave()
-        else:
-            hit = self._begin(args, kwargs, values)
+        successor = None
+        try:
+            if self.orders:
+                turns = Turns(self.orders, self.name)
+                try:
+                    for gate in turns:
+                        turns.came(gate, await gate.park())
+                    hit = turns.through(self._begin(args, kwargs, values))
+                finally:
+                    turns.leave()
+            else:
+                hit = self._begin(args, kwargs, values)
+        except _Retired as retired:
+            hit, successor = None, retired.successor
         if hit is None:
-            return None
+            return None if successor is None else await successor.ahit(args, kwargs, values)
         if hit.gate is not None:
             try:
                 waited(hit, await hit.gate.park())
@@ -193,7 +227,11 @@ class Activation:
     def _begin(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], values: Mapping[str, Any]
     ) -> Hit[Any] | None:
-        """Count a hit and begin what its term does; None when it is no hit after all."""
+        """Count a hit and begin what its term does; None when it is no hit after all.
+
+        Raises:
+            _Retired: when it was re-armed or disarmed since it was looked up.
+        """
         hit: Hit[Any] = Hit(self.name, self.terms, args, kwargs, values)
         if self.when is not None:
             with muted():
@@ -210,10 +248,9 @@ class Activation:
             retired = self._retired
             step = None if retired else self._admit(hit)
         if retired:
-            # Re-armed or disarmed between the look-up and here: the hit is for what is there now.
             layer = self._layer()
             successor = None if layer is None else find(self.name, layer)
-            return None if successor is None or successor is self else successor._begin(args, kwargs, values)
+            raise _Retired(None if successor is self else successor)
         if step is not None and step.effect is not None:
             step.effect(hit, step.term)
         return hit

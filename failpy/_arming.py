@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 from failpy._activation import Activation
 from failpy._config import config
-from failpy._context import Layer, declare_variable
+from failpy._context import Layer, declare_variable, process
 from failpy._errors import FailpointError, ScopeError, TermSyntaxError
 from failpy._grammar import as_terms, parse_set
 from failpy._hit import Hit
+from failpy._hold import Hold
 from failpy._names import check_name
 from failpy._registry import check, declared, lock, names, settle, unknown
 from failpy._resolve import resolve
@@ -31,6 +32,10 @@ __all__ = [
 _ASYNC = 0x80 | 0x200  # CO_COROUTINE and CO_ASYNC_GENERATOR, as in `inspect`
 
 When = Callable[[Hit[Any]], object]
+
+
+def _unguarded() -> None:
+    """Nothing to check."""
 
 
 class Status(NamedTuple):
@@ -95,8 +100,19 @@ def enable(
     when: When | None = None,
     importing: bool = True,
     early: bool = False,
+    hold: Hold | None = None,
+    guard: Callable[[], None] = _unguarded,
 ) -> None:
     """Arm these points in the layer: all of them, or none if anything is wrong with one.
+
+    Args:
+        layer: Where.
+        terms: The chains, by name.
+        when: A predicate over the hit.
+        importing: Whether modules may be imported for what the terms name.
+        early: Whether the program has only begun, and what they name may still be on the way.
+        hold: What the hits wait for.
+        guard: Called once nobody else can arm or disarm; what it raises leaves everything as it was.
 
     Raises:
         FailpointError: under `FAILPY=off`.
@@ -115,11 +131,15 @@ def enable(
             raise ScopeError(
                 f"cannot enable {', '.join(map(repr, terms))}: the scope is closed; open a new one"
             )
+        guard()
+        held = () if hold is None else (hold,)
         fresh = {
-            name: Activation(name, chain, when=when, layer=layer, orders=layer.orders_of(name))
+            name: Activation(name, chain, when=when, layer=layer, orders=(*held, *layer.orders_of(name)))
             for name, chain in terms.items()
         }
         check(fresh.values())
+        if hold is not None:
+            hold.over(fresh.values())
         before = dict(layer.activations)
         layer.activations.update(fresh)
         try:
@@ -131,6 +151,7 @@ def enable(
                     layer.activations[name] = before[name]
             settle(layer, fresh)
             raise
+        layer.revision += 1
     for activation in stale:
         activation.retire()
 
@@ -147,27 +168,43 @@ def _check_possible(terms: Mapping[str, Terms], when: When | None) -> None:
         raise TypeError(f"when must be a plain function, since a hit cannot await it, not {when!r}")
 
 
-def disable(layer: Layer, name: str) -> None:
+def disable(layer: Layer, name: str, *, guard: Callable[[], None] = _unguarded) -> None:
     """Disarm the point in the layer, and let go of what waits there. Disarming twice is no error.
+
+    Args:
+        layer: Where.
+        name: The point.
+        guard: As for `enable`.
 
     Raises:
         UnknownFailpoint: when nothing has declared or armed the name.
     """
     check_name(name)
     with lock:
-        held = layer.activations.pop(name, None)
-        if held is None and declared(name) is None:
+        if name not in layer.activations and declared(name) is None:
             raise unknown(name)
+        guard()
+        _pop(layer, name)
         stale = settle(layer, [name])
     for activation in stale:
         activation.retire()
 
 
-def disable_all(layer: Layer) -> None:
+def _pop(layer: Layer, name: str) -> None:
+    if layer.activations.pop(name, None) is not None:
+        layer.revision += 1
+        point = declared(name)
+        if point is not None and layer is process:
+            point.disarmed = layer.revision
+
+
+def disable_all(layer: Layer, *, guard: Callable[[], None] = _unguarded) -> None:
     """Disarm whatever the layer has armed, and let go of what waits there."""
     with lock:
+        guard()
         names = tuple(layer.activations)
-        layer.activations.clear()
+        for name in names:
+            _pop(layer, name)
         stale = settle(layer, names)
     for activation in stale:
         activation.retire()
@@ -183,21 +220,23 @@ def status(name: str, activations: Mapping[str, Activation]) -> Status:
     point, activation = declared(name), activations.get(name)
     if point is None and activation is None:
         raise unknown(name)
+    hits, selected, fired = (0, 0, 0) if activation is None else activation.counts
     return Status(
         name=name,
         terms="" if activation is None or activation.passive else str(activation.terms),
-        hits=0 if activation is None else activation.hits,
-        fired=0 if activation is None else activation.fired,
+        hits=hits,
+        fired=fired,
         paused=0 if activation is None else activation.paused,
         returns=None if point is None else point.returns,
         faults=() if point is None else tuple(map(str, point.faults)),
         sites=() if point is None else point.sites,
-        selected=0 if activation is None else activation.selected,
+        selected=selected,
     )
 
 
 def statuses(activations: Mapping[str, Activation], *, declared_too: bool) -> list[Status]:
     """The status of each armed point, and of each declared one if asked, sorted by name."""
     with lock:
-        every = {*activations, *(names() if declared_too else ())}
-        return [status(name, activations) for name in sorted(every)]
+        held = dict(activations)
+        every = {*held, *(names() if declared_too else ())}
+    return [status(name, held) for name in sorted(every)]

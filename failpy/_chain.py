@@ -193,16 +193,21 @@ class Terms(Frozen, Sequence[Term]):
 
     Args:
         terms: At least one `Term`.
+        source: The text that they were read from, if it was one.
+
+    Attributes:
+        source: That text, or None.
 
     Raises:
         TypeError: when one is no term.
         ValueError: when there is none.
     """
 
-    __slots__ = ("_terms",)
+    __slots__ = ("_terms", "source")
     _terms: tuple[Term, ...]
+    source: str | None
 
-    def __init__(self, terms: Iterable[Term]) -> None:
+    def __init__(self, terms: Iterable[Term], source: str | None = None) -> None:
         chain = tuple(terms)
         for term in chain:
             if not isinstance(term, Term):
@@ -211,7 +216,7 @@ class Terms(Frozen, Sequence[Term]):
                 )
         if not chain:
             raise ValueError("a chain has at least one term: give Off() for one that does nothing")
-        self._set(_terms=chain)
+        self._set(_terms=chain, source=source)
 
     @property
     def text(self) -> str | None:

@@ -16,7 +16,18 @@ if TYPE_CHECKING:
     from failpy._hit import Hit
     from failpy._order import Order
 
-__all__ = ["Layer", "current", "declare_variable", "find", "inside", "muted", "process", "set_current"]
+__all__ = [
+    "Layer",
+    "ProcessLayer",
+    "current",
+    "declare_variable",
+    "find",
+    "inside",
+    "mute_thread",
+    "muted",
+    "process",
+    "set_current",
+]
 
 
 class Layer:
@@ -25,13 +36,14 @@ class Layer:
     A layer that has closed holds no activations, so it needs no check of its own on the way out.
     """
 
-    __slots__ = ("__weakref__", "_seed", "activations", "behind", "closed", "parent")
+    __slots__ = ("__weakref__", "_seed", "activations", "behind", "closed", "parent", "revision")
 
     def __init__(self, parent: Layer | None = None, seed: int | None = None) -> None:
         self.activations: dict[str, Activation] = {}
         self.parent = parent
         self.behind: Layer | None = None  # what a muted block hides
         self.closed = False
+        self.revision = 0  # counts what was armed and disarmed
         self._seed = seed
 
     @property
@@ -66,7 +78,26 @@ class Layer:
         return process if layer is None else layer
 
 
-process = Layer()
+class ProcessLayer(Layer):
+    """The outermost layer. It keeps no trace; observers may watch its hits, and must be quick.
+
+    Attributes:
+        observers: What is called with each hit that met an activation of this layer.
+    """
+
+    __slots__ = ("observers",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.observers: tuple[Callable[[Hit[Any]], None], ...] = ()
+
+    def record(self, hit: Hit[Any]) -> None:
+        """Tell the observers."""
+        for observer in self.observers:
+            observer(hit)
+
+
+process = ProcessLayer()
 
 
 def declare_variable() -> None:
@@ -78,8 +109,10 @@ def declare_variable() -> None:
     global _get, _set  # noqa: PLW0603 - what is rebound is read on every hit
     if _get is not _first_get:
         return
+    # Not under the lock: a fork takes that after the locks of what is imported here.
+    from contextvars_extras import ContextVarsRegistry
+
     with lock:
-        from contextvars_extras import ContextVarsRegistry
 
         class Current(ContextVarsRegistry):  # type: ignore[misc]
             layer = process
@@ -126,6 +159,12 @@ def find(name: str, start: Layer | None = None) -> Activation | None:
     if innermost is process and start is None:
         missed(name)
     return None
+
+
+def mute_thread() -> None:
+    """Let this thread hit no failpoint from now on, whatever scope it was started in."""
+    declare_variable()
+    set_current(Layer())
 
 
 class muted:

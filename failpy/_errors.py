@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 __all__ = [
     "BlockingWarning",
@@ -24,6 +24,8 @@ __all__ = [
     "Unwind",
     "WaitTimeout",
     "did_you_mean",
+    "nearest",
+    "suggestion",
 ]
 
 
@@ -75,7 +77,13 @@ _CARET_CONTEXT = 60
 
 
 class UnknownFailpoint(FailpointError, LookupError):
-    """A name that no code has declared."""
+    """A name that no code has declared.
+
+    Attributes:
+        near: The declared names that it may have meant, the nearest first.
+    """
+
+    near: tuple[str, ...] = ()
 
 
 class FailpointConflict(FailpointError):
@@ -145,9 +153,18 @@ class FailpointPanic(BaseException):
     """
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Say which of the known names are nearest: `"; did you mean 'a' or 'b'?"`, or nothing."""
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """The known names that a misspelt one may have meant, the nearest first."""
     import difflib
 
-    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+    return difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Say which of the known names are nearest: `"; did you mean 'a' or 'b'?"`, or nothing."""
+    return suggestion(nearest(name, known))
+
+
+def suggestion(near: Sequence[str]) -> str:
+    """Say that one of these may be meant, if there is one."""
     return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""

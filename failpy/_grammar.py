@@ -18,6 +18,7 @@ _MODIFIER = re.compile(r"[0-9]*+\.?[0-9]*+")
 _NAME = re.compile(r"[^=;]*+")
 _ENTRY = re.compile(r"[^\s=;()\"'`]++\s*+=")
 _MAX_COUNT = 2**63 - 1
+_SHORT = 200  # longer texts are not worth the memory
 
 
 def parse(text: str) -> Terms:
@@ -98,7 +99,7 @@ def as_terms(value: object) -> Terms:
     if isinstance(value, Term):
         return Terms((value,))
     if isinstance(value, str):
-        return _parse_again(value)
+        return _parse_again(value) if len(value) <= _SHORT else parse(value)
     if value is None:
         way = "use Off() for a term that does nothing, or disable the point"
     elif isinstance(value, BaseException) or (isinstance(value, type) and issubclass(value, BaseException)):
@@ -133,6 +134,7 @@ def _name(scan: Scanner, entries: dict[str, Terms]) -> str:
 
 def _chain(scan: Scanner) -> Terms:
     """Read terms up to the end of the text or a semicolon."""
+    start = scan.skip()
     terms = [_term(scan, "there are no terms here: give one, such as off or return(1)")]
     while scan.take("->"):
         terms.append(_term(scan, "'->' needs a term after it: add one such as off, or take it away"))
@@ -145,7 +147,7 @@ def _chain(scan: Scanner) -> Terms:
             f"'->' or the end is due here, {scan.found()}: separate terms with '->', "
             "entries with ';', and put arguments in brackets, as in raise(ValueError)"
         )
-    return Terms(terms)
+    return Terms(terms, scan.text[start : scan.pos].rstrip())
 
 
 def _term(scan: Scanner, missing: str) -> Term:

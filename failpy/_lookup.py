@@ -5,8 +5,8 @@ from __future__ import annotations
 import builtins
 import errno
 import sys
-from collections.abc import Callable
-from types import ModuleType
+from collections.abc import Callable, Mapping
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 from failpy import _errors
@@ -125,18 +125,39 @@ def _attribute(owner: Any, name: str, where: str, importing: bool) -> Any:
     try:
         if importing:
             return getattr(owner, name)
-        # Past the __getattr__ of modules, metaclasses and proxies, which may import.
-        if issubclass(type(owner), type):
-            return type.__getattribute__(owner, name)
-        return object.__getattribute__(owner, name)
+        return _stored(owner, name)
     except Exception as exc:
         raise NotFoundError(f"{where} has no {name!r}", lambda: _near(owner, name, importing)) from (
             None if isinstance(exc, AttributeError) else exc
         )
 
 
+def _stored(owner: Any, name: str) -> Any:
+    """An attribute as it is stored: whatever else could give one may import, or run anything."""
+    for space in _spaces(owner):
+        if name in space:
+            found = space[name]
+            if type(found) is FunctionType and not issubclass(type(owner), (type, ModuleType)):
+                return MethodType(found, owner)
+            return found.__get__(None, owner) if type(found) in (staticmethod, classmethod) else found
+    raise AttributeError(name)
+
+
+def _spaces(owner: Any) -> list[Mapping[str, Any]]:
+    """The dictionaries of a module, of a class and its bases, or of the class of anything else."""
+    if issubclass(type(owner), ModuleType):
+        return [_MODULE_SPACE(owner)]
+    return [_CLASS_SPACE(each) for each in _MRO(owner if issubclass(type(owner), type) else type(owner))]
+
+
+# Past the classes' own `__getattribute__`, `__mro__` and `__dict__`.
+_MRO = vars(type)["__mro__"].__get__
+_CLASS_SPACE = vars(type)["__dict__"].__get__
+_MODULE_SPACE = vars(ModuleType)["__dict__"].__get__
+
+
 def _near(owner: Any, name: str, importing: bool) -> str:
-    known = vars(owner) if isinstance(owner, (ModuleType, type)) else ()
+    known = [each for space in _spaces(owner) for each in space]
     near = did_you_mean(name, [each for each in known if type(each) is str])
     if near or importing:
         return near or ": check its spelling"

@@ -21,6 +21,8 @@ class Order:
         timeout: How long a hit waits for its turn at the most, in seconds.
     """
 
+    long = True  # waiting may be so long that an event loop must not block for it
+
     __slots__ = ("_gates", "_lock", "_position", "_taker", "names", "timeout")
 
     def __init__(self, names: Sequence[str], timeout: float) -> None:
@@ -97,6 +99,10 @@ class Order:
                 break
         self._gates = waiting
         return [gate for _, gate in free]
+
+    def bars(self, thread: Thread) -> bool:
+        """Whether hits of this thread pass rather than wait."""
+        return False
 
     def forget_threads(self) -> None:
         """In a forked child: nobody else is left to wait, to take a turn or to hold the lock."""

@@ -10,7 +10,7 @@ from threading import RLock, current_thread
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
-from failpy._errors import FailpointConflict, UnknownFailpoint, did_you_mean
+from failpy._errors import FailpointConflict, UnknownFailpoint, nearest, suggestion
 from failpy._returns import Accepted, accepted, check_terms, describe
 from failpy._terms import Terms
 
@@ -91,6 +91,7 @@ class Declared(Generic[T]):
         "_sites",
         "_switches",
         "accepted",
+        "disarmed",
         "faults",
         "name",
         "returns",
@@ -101,6 +102,7 @@ class Declared(Generic[T]):
         self.returns: Any = None
         self.accepted: Accepted = (type(None),)
         self.faults: tuple[Terms, ...] = ()
+        self.disarmed = 0  # by which change of the process scope
         self._sites: dict[Site, None] = {}
         self._claims: dict[Site, object] = {}
         self._faults: dict[Site, tuple[Terms, ...]] = {}
@@ -233,6 +235,8 @@ def settle(layer: Layer, names: Iterable[str]) -> list[Activation]:
                     held.missed_before = len(_misses.setdefault(name, []))
             if not holders:
                 _misses.pop(name, None)
+                _armed.pop(name, None)
+                _armed.update({name: holders} if holders else {})  # a signal handler may have come in between
             point = _declared.get(name)
             if point is not None:
                 point.agree()
@@ -258,11 +262,14 @@ def declared(name: str) -> Declared[Any] | None:
 
 def unknown(name: str) -> UnknownFailpoint:
     """The error for a name that no code has declared."""
-    return UnknownFailpoint(
-        f"no code has declared a failpoint {name!r}{did_you_mean(name, names()) or '.'} "
+    near = nearest(name, names())
+    error = UnknownFailpoint(
+        f"no code has declared a failpoint {name!r}{suggestion(near) or '.'} "
         "A point is known once the module that declares it is imported; "
         "a point inside a body, once it has run"
     )
+    error.near = tuple(near)
+    return error
 
 
 def activations() -> list[Activation]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from threading import current_thread
 from typing import TypeVar
 
 from failpy._errors import WaitTimeout
@@ -39,10 +40,20 @@ class Turns:
             if gate is not None:
                 yield gate
 
+    @property
+    def long(self) -> bool:
+        """Whether the wait for the latest turn may be long."""
+        return self._arrived[-1][0].long
+
+    @property
+    def barred(self) -> bool:
+        """Whether a hit that cannot wait is to pass, since who it waits for is this thread."""
+        return any(order.bars(current_thread()) for order in self._orders)
+
     def came(self, gate: Gate, opened: bool) -> None:
         """Refuse to go on when the turn did not come in time."""
-        if not opened:
-            order = self._arrived[-1][0]
+        order = self._arrived[-1][0]
+        if not opened and order.remaining:
             due = order.remaining[0]
             happened = len(order.names) - len(order.remaining)
             stranger = "" if declared(due) is not None else f" ({unknown(due)})"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import importlib.util
 import json
 import math
 import os
 import sys
 import time
+import types
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -37,7 +39,7 @@ from failpy import (
     Yield,
     parse,
 )
-from failpy._grammar import as_terms, parse_set
+from failpy._grammar import _parse_again, as_terms, parse_set
 from failpy._names import check_name
 from failpy._resolve import resolve
 from failpy._terms import Term, Terms
@@ -628,3 +630,77 @@ def test_a_typed_class_is_built_once_when_enabling() -> None:
     resolve(Raise(KeyError) >> Raise(KeyError("k")) >> Call(print) >> Off())
     with pytest.raises(TypeError, match=r"UnicodeDecodeError cannot be built .* or an instance"):
         resolve(Off() >> Raise(UnicodeDecodeError))
+
+
+class Getter:
+    """A descriptor that does something when it is asked, as those of six.moves do."""
+
+    asked = 0
+
+    def __get__(self, instance: object, owner: type) -> type:
+        Getter.asked += 1
+        return ValueError
+
+
+class Sly(type):
+    @property
+    def __dict__(cls) -> dict[str, object]:  # type: ignore[override]
+        raise SystemExit("asked")
+
+
+class Holder(metaclass=Sly):
+    lazy = Getter()
+
+    class Inner(Exception):
+        pass
+
+    @classmethod
+    def made(cls) -> str:
+        return cls.__name__
+
+    @staticmethod
+    def plain() -> None: ...
+
+
+class SlyModule(types.ModuleType):
+    lazy = Getter()
+
+    @property
+    def asked(self) -> None:
+        raise SystemExit("asked")
+
+
+def test_nothing_of_the_program_is_run_to_find_a_name_for_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    sly = SlyModule("failpy_sly")
+    vars(sly)["Holder"] = Holder
+    monkeypatch.setitem(sys.modules, "failpy_sly", sly)
+    for path in ("lazy", "asked", "Holder.lazy.x", "Holder.nothing"):
+        assert "has no" in unresolved(f"raise(failpy_sly.{path})", importing=False).reason
+    assert Getter.asked == 0
+    resolve(parse("raise(failpy_sly.Holder.Inner)"), importing=False)
+    (made,) = parse('call("failpy_sly:Holder.made")')
+    resolve([made], importing=False)
+    assert made.function() == "Holder"
+    resolve(parse('call("failpy_sly:Holder.plain")'), importing=False)
+
+
+def test_a_module_that_loads_itself_later_is_not_loaded_for_a_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "failpy_later.py").write_text("import failpy_nowhere")
+    monkeypatch.syspath_prepend(tmp_path)
+    spec = importlib.util.find_spec("failpy_later")
+    assert spec is not None
+    assert spec.loader is not None
+    spec.loader = importlib.util.LazyLoader(spec.loader)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "failpy_later", module)
+    spec.loader.exec_module(module)
+    assert "has no 'Error'" in unresolved("raise(failpy_later.Error)", importing=False).reason
+
+
+def test_long_texts_are_not_kept() -> None:
+    before = _parse_again.cache_info().currsize
+    for i in range(3):
+        as_terms(f'return("{"0" * 300}{i}")')
+    assert _parse_again.cache_info().currsize == before
