@@ -6,6 +6,8 @@
 """
 
 import os as _os
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
 import failpy as fail
 from failpy._arming import Status
@@ -53,6 +55,11 @@ from failpy._terms import (
     Yield,
 )
 
+if _TYPE_CHECKING:
+    from failpy._asgi import asgi
+    from failpy._server import Server, serve
+    from failpy._wsgi import wsgi
+
 __all__ = [
     "BlockingWarning",
     "Break",
@@ -81,6 +88,7 @@ __all__ = [
     "ReturnTypeError",
     "Scope",
     "ScopeError",
+    "Server",
     "Sleep",
     "Status",
     "Swallowed",
@@ -91,6 +99,7 @@ __all__ = [
     "UnknownFailpoint",
     "WaitTimeout",
     "Yield",
+    "asgi",
     "current_scope",
     "disable",
     "enable",
@@ -101,20 +110,37 @@ __all__ = [
     "point",
     "points",
     "scope",
+    "serve",
     "status",
+    "wsgi",
 ]
 
 # Tracebacks, reprs and the documentation name things where users import them from.
 for _name in __all__:
-    if getattr(globals()[_name], "__module__", "").startswith("failpy._"):
+    if getattr(globals().get(_name), "__module__", "").startswith("failpy._"):
         globals()[_name].__module__ = "failpy"
 
 _load(_os.environ)
 
 
-def __getattr__(name: str) -> str:
+# What few ask for is imported when they do: it takes longer than all the rest.
+_LATER = {"Server": "_server", "asgi": "_asgi", "serve": "_server", "wsgi": "_wsgi"}
+
+
+def __getattr__(name: str) -> _Any:
     if name == "__version__":
-        from importlib.metadata import version  # takes longer than all of failpy, and few ask
+        from importlib.metadata import version
 
         return version("failpy")
-    raise AttributeError(f"module 'failpy' has no attribute {name!r}")
+    if name not in _LATER:
+        raise AttributeError(f"module 'failpy' has no attribute {name!r}")
+    from importlib import import_module
+
+    found = getattr(import_module(f"failpy.{_LATER[name]}"), name)
+    found.__module__ = "failpy"
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER, "__version__"})

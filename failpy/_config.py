@@ -11,13 +11,17 @@ class Config:
     Attributes:
         enabled: False when `FAILPY=off` compiled failpoints out.
         seed: The value of `FAILPY_SEED`, or None.
+        http_token: The value of `FAILPY_HTTP_TOKEN`, or None.
+        http_allow: The actions that `FAILPY_HTTP_ALLOW` names.
     """
 
-    __slots__ = ("enabled", "seed")
+    __slots__ = ("enabled", "http_allow", "http_token", "seed")
 
     def __init__(self) -> None:
         self.enabled = True
         self.seed: int | None = None
+        self.http_token: str | None = None
+        self.http_allow: tuple[str, ...] = ()
 
 
 config = Config()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 from collections.abc import Mapping
+from itertools import pairwise
 
 from failpy._activation import Activation
 from failpy._arming import enable, named_terms
@@ -18,11 +20,13 @@ __all__ = ["load"]
 
 
 def load(environ: Mapping[str, str]) -> None:
-    """Apply `FAILPY`, `FAILPY_SEED` and `FAILPY_FAILPOINTS`.
+    """Apply `FAILPY`, `FAILPY_SEED`, `FAILPY_FAILPOINTS` and `FAILPY_HTTP` with what belongs to it.
 
     Raises:
         FailpointError: naming the variable, what is wrong with its value, and the way out.
     """
+    if _is_command_line():
+        return  # what is set for the programs that it drives is not for itself
     switch = environ.get("FAILPY", "").strip().lower()
     if switch not in ("", "on", "off"):
         raise FailpointError(
@@ -31,19 +35,38 @@ def load(environ: Mapping[str, str]) -> None:
         )
     config.enabled = switch != "off"
     config.seed = _seed(environ.get("FAILPY_SEED", ""))
-    if environ.get("FAILPY_HTTP"):
-        raise FailpointError("FAILPY_HTTP is set, and this version has no HTTP endpoint yet: unset it")
-    text = environ.get("FAILPY_FAILPOINTS", "")
-    if not text.strip():
-        return
+    config.http_token = environ.get("FAILPY_HTTP_TOKEN") or None
+    config.http_allow = tuple(environ.get("FAILPY_HTTP_ALLOW", "").replace(",", " ").split())
     if not config.enabled:
-        import warnings
+        _warn_of_no_effect(environ)
+        return
+    _arm(environ.get("FAILPY_FAILPOINTS", ""))
+    if any(environ.get(name, "").strip() for name in ("FAILPY_HTTP", "FAILPY_HTTP_ALLOW")):
+        from failpy._startup import start  # http and json take longer to import than all of failpy
 
-        warnings.warn(
-            "FAILPY=off compiles failpoints out: FAILPY_FAILPOINTS has no effect",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+        start(environ)
+
+
+def _is_command_line() -> bool:
+    """Whether this process is the command `failpy`, or `python -m failpy`."""
+    script = os.path.basename(sys.argv[0]) if sys.argv else ""  # noqa: PTH119 - pathlib is slow to import
+    if script == "-m":  # what runpy puts there while it looks for the module
+        return any(pair == ("-m", "failpy") for pair in pairwise(sys.orig_argv))
+    return script in ("failpy", "failpy.exe", "failpy-script.py")
+
+
+def _warn_of_no_effect(environ: Mapping[str, str]) -> None:
+    for name in ("FAILPY_FAILPOINTS", "FAILPY_HTTP"):
+        if environ.get(name, "").strip():
+            import warnings
+
+            warnings.warn(
+                f"FAILPY=off compiles failpoints out: {name} has no effect", RuntimeWarning, stacklevel=3
+            )
+
+
+def _arm(text: str) -> None:
+    if not text.strip():
         return
     try:
         enable(process, named_terms(text), early=True)

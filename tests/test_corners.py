@@ -28,6 +28,8 @@ def config(monkeypatch: pytest.MonkeyPatch) -> _config.Config:
     """The switches of the process, put back afterwards."""
     monkeypatch.setattr(_config.config, "enabled", True)
     monkeypatch.setattr(_config.config, "seed", None)
+    monkeypatch.setattr(_config.config, "http_token", None)
+    monkeypatch.setattr(_config.config, "http_allow", ())
     return _config.config
 
 
@@ -58,7 +60,8 @@ def test_the_environment_is_applied(config: _config.Config, name: str) -> None:
         ("FAILPY", "false"),
         ("FAILPY_SEED", "x"),
         ("FAILPY_FAILPOINTS", "a=5*"),
-        ("FAILPY_HTTP", "127.0.0.1:1"),
+        ("FAILPY_HTTP", "127.0.0.1"),
+        ("FAILPY_HTTP_ALLOW", "exit,sleep"),
     ],
 )
 def test_a_malformed_variable_is_named(config: _config.Config, variable: str, value: str) -> None:
@@ -435,3 +438,59 @@ def test_the_script_is_not_imported_once_more(
     monkeypatch.syspath_prepend(tmp_path)
     with fail.scope({name: "raise(started_script.Sold)"}), pytest.raises(main.Sold):  # type: ignore[attr-defined]
         fail.point(name).hit()
+
+
+# --- the command line is not driven by its own environment ---
+
+
+@pytest.mark.parametrize(
+    ("argv", "orig_argv", "is_it"),
+    [
+        (["/venv/bin/failpy", "list"], ["python", "/venv/bin/failpy", "list"], True),
+        (["failpy.exe"], ["python", "failpy.exe"], True),
+        (["-m", "list"], ["python", "-X", "dev", "-m", "failpy", "list"], True),
+        (["-m"], ["python", "-m", "pytest"], False),
+        (["app.py", "-m", "failpy"], ["python", "app.py", "-m", "failpy"], False),
+        ([], ["python"], False),
+    ],
+)
+def test_the_command_line_reads_no_variables_for_itself(
+    config: _config.Config,
+    monkeypatch: pytest.MonkeyPatch,
+    argv: list[str],
+    orig_argv: list[str],
+    is_it: bool,
+) -> None:
+    monkeypatch.setattr(sys, "argv", argv)
+    monkeypatch.setattr(sys, "orig_argv", orig_argv)
+    _environment.load({"FAILPY_SEED": "5"})
+    assert config.seed == (None if is_it else 5)
+
+
+def test_an_endpoint_is_started_from_the_environment(
+    config: _config.Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FAILPY_HTTP_SERVED", raising=False)
+    started = []
+    monkeypatch.setattr("failpy._startup.start", lambda environ: started.append(environ["FAILPY_HTTP"]))
+    _environment.load({"FAILPY_HTTP": f"unix:{tmp_path}/s", "FAILPY_HTTP_TOKEN": "x"})
+    assert started == [f"unix:{tmp_path}/s"]
+    assert config.http_token == "x"
+
+
+def test_a_hit_goes_on_to_what_was_armed_in_place_of_what_it_found(name: str) -> None:
+    """Between its look-up and its evaluation."""
+    point = fail.point(name, returns=str)
+    fail.enable(name, 'return("old")')
+    found = process.activations[name]
+    fail.enable(name, 'return("new")')
+    hit = found.hit()
+    assert hit is not None
+    assert hit.value == "new"
+    hit = asyncio.run(found.ahit())
+    assert hit is not None
+    assert hit.value == "new"
+    fail.disable(name)
+    assert found.hit() is None
+    assert asyncio.run(found.ahit()) is None
+    assert not point.hit()

@@ -123,10 +123,11 @@ def test_on_is_as_unset_and_anything_else_is_refused() -> None:
     assert "FAILPY='false' is neither 'on' nor 'off'" in ended.stderr
 
 
-def test_an_endpoint_that_is_not_there_yet_is_refused() -> None:
-    ended = run("", FAILPY_HTTP="127.0.0.1:1234")
+def test_a_malformed_address_stops_the_import() -> None:
+    ended = run("", FAILPY_HTTP="1234")
     assert ended.returncode == 1
-    assert "no HTTP endpoint" in ended.stderr
+    assert "FAILPY_HTTP='1234' cannot be applied" in ended.stderr
+    assert "such as 127.0.0.1:1234" in ended.stderr
 
 
 def test_import_is_light() -> None:

@@ -52,6 +52,10 @@ def test_fail_is_the_package() -> None:
     assert fail is failpy is fail_module is sys.modules["failpy"]
 
 
+def test_what_is_imported_late_is_listed() -> None:
+    assert {"serve", "Server", "wsgi", "asgi", "__version__", "scope"} <= set(dir(fail))
+
+
 def test_what_is_pinned_is_there() -> None:
     assert [name for name in PINNED if not hasattr(fail, name)] == []
     assert set(PINNED) <= set(failpy.__all__)
