@@ -8,6 +8,8 @@ block depends on its language:
     python               It runs. `await` may stand at the top level.
     python title="x.py"  It is written to that file.
     console              Each line that begins with `$ ` runs; the lines below it are what it prints.
+                         One that ends in ` &` runs until the page ends, and the next one waits until its
+                         `FAILPY_HTTP` is there. Port 1234 stands for one that is free.
     text                 Under the comment `<!-- output -->`, it is what the block above has printed.
 
 A block may print only what is shown. Under `<!-- expect: NAME -->` a block must raise an exception of
@@ -22,9 +24,11 @@ import doctest
 import inspect
 import io
 import re
+import socket
 import subprocess
 import sys
 import textwrap
+import time
 from ast import PyCF_ALLOW_TOP_LEVEL_AWAIT
 from collections.abc import Iterator
 from contextlib import redirect_stdout
@@ -75,6 +79,8 @@ class Page:
         self.path = path
         self.namespace: dict[str, object] = {"__name__": "__main__"}
         self.printed = ""
+        self.port = free_port()
+        self.running: list[subprocess.Popen[bytes]] = []
 
     def run(self) -> None:
         """Run every block."""
@@ -100,7 +106,7 @@ class Page:
         elif block.language == "python":
             self.printed = self._python(block)
         elif block.language == "console":
-            console(block.text)
+            self.console(block.text)
         else:
             raise Wrong(f"nobody knows how to run {block.language or 'a block without a language'!r}")
 
@@ -125,15 +131,55 @@ class Page:
         if self.printed:
             raise Wrong(f"the block above has printed what is not shown:\n{self.printed}")
 
+    def console(self, text: str) -> None:
+        """Run the commands of a session, and compare what each prints with what is shown."""
+        for command in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+            line, _, shown = command.partition("\n")
+            line = line.replace(":1234", f":{self.port}")
+            if line.endswith(" &"):
+                self._start(line.removesuffix(" &"))
+                continue
+            done = subprocess.run(
+                line, shell=True, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60
+            )
+            compare(shown, done.stdout.replace(f":{self.port}", ":1234"))
 
-def console(text: str) -> None:
-    """Run the commands of a session, and compare what each prints with what is shown."""
-    for command in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
-        line, _, shown = command.partition("\n")
-        done = subprocess.run(
-            line, shell=True, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60
+    def _start(self, line: str) -> None:
+        program = subprocess.Popen(
+            f"exec env {line}", shell=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        compare(shown, done.stdout)
+        self.running.append(program)
+        address = re.search(r"FAILPY_HTTP=(\S+)", line)
+        deadline = time.monotonic() + 30
+        while address and not listens(address[1]):
+            if program.poll() is not None or time.monotonic() > deadline:
+                raise Wrong(f"{line!r} ended, or listens nowhere")
+            time.sleep(0.02)
+
+    def end(self) -> None:
+        """End what runs in the background."""
+        for program in self.running:
+            program.terminate()
+            program.wait(timeout=30)
+
+
+def listens(address: str) -> bool:
+    """Whether somebody listens at `HOST:PORT` or `unix:/path`."""
+    path = address.removeprefix("unix:")
+    with socket.socket(socket.AF_UNIX if path != address else socket.AF_INET) as probe:
+        try:
+            probe.connect(path if path != address else ("127.0.0.1", int(address.rpartition(":")[2])))
+        except OSError:
+            return False
+        return True
+
+
+def free_port() -> int:
+    """A port at which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def compare(shown: str, printed: str) -> None:
@@ -144,7 +190,10 @@ def compare(shown: str, printed: str) -> None:
 
 if __name__ == "__main__":
     sys.path[0] = ""  # a page imports what it has written
+    page = Page(Path(sys.argv[1]))
     try:
-        Page(Path(sys.argv[1])).run()
+        page.run()
     except Wrong as wrong:
         sys.exit(str(wrong))
+    finally:
+        page.end()
