@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Effect = Callable[["Hit[Any]", Any], None]
 
-__all__ = ["Effect", "effect_of", "seconds_to_wait", "waited", "warn_if_blocking"]
+__all__ = ["Effect", "Step", "effect_of", "seconds_to_wait", "waited", "warn_if_blocking"]
 
 
 def seconds_to_wait(term: Term) -> float | None:
@@ -145,3 +145,16 @@ _EFFECTS: dict[str, Effect] = {
     "kill": _kill,
     "call": _call,
 }
+
+
+class Step:
+    """One term of the chain with all that a hit would else have to ask it."""
+
+    __slots__ = ("effect", "fires", "index", "seconds", "term")
+
+    def __init__(self, index: int, term: Term) -> None:
+        self.index = index
+        self.term = term
+        self.fires = term.action != "off"
+        self.seconds = seconds_to_wait(term)
+        self.effect = effect_of(term)

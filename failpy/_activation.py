@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
-from failpy._actions import effect_of, seconds_to_wait, waited, warn_if_blocking
+from failpy._actions import Step, waited, warn_if_blocking
 from failpy._context import Layer, find, muted
 from failpy._gate import Gate
 from failpy._hit import Hit
 from failpy._order import Order
-from failpy._terms import Chance, Count, Term, Terms
+from failpy._terms import Chance, Count, Terms
 from failpy._turns import Turns
 
 if TYPE_CHECKING:
@@ -22,19 +22,6 @@ __all__ = ["Activation"]
 
 _NOTHING: Mapping[str, Any] = {}
 _INSTEAD = "use `async with` or `await ...ahit()` there, or decorate an async function"
-
-
-class _Step:
-    """One term of the chain with all that a hit would else have to ask it."""
-
-    __slots__ = ("effect", "fires", "index", "seconds", "term")
-
-    def __init__(self, index: int, term: Term) -> None:
-        self.index = index
-        self.term = term
-        self.fires = term.action != "off"
-        self.seconds = seconds_to_wait(term)
-        self.effect = effect_of(term)
 
 
 class _Retired(Exception):  # noqa: N818 - it is no error
@@ -114,7 +101,7 @@ class Activation:
         self._lock = RLock()
         self._gates: dict[Gate, Hit[Any]] = {}
         self._waiters: list[tuple[int, Gate]] = []
-        self._steps = tuple(_Step(i, term) for i, term in enumerate(terms))
+        self._steps = tuple(Step(i, term) for i, term in enumerate(terms))
         self._left = {
             (i, j): modifier.count
             for i, term in enumerate(terms)
@@ -255,7 +242,7 @@ class Activation:
             step.effect(hit, step.term)
         return hit
 
-    def _admit(self, hit: Hit[Any]) -> _Step | None:
+    def _admit(self, hit: Hit[Any]) -> Step | None:
         """Count the hit and choose the first step whose modifiers allow it."""
         self.hits = hit.nth = self.hits + 1
         hit.activation = self
@@ -297,7 +284,7 @@ class Activation:
         with self._lock:
             self._waiters = [waiter for waiter in self._waiters if waiter[1] is not gate]
 
-    def _allows(self, step: _Step) -> bool:
+    def _allows(self, step: Step) -> bool:
         for j, modifier in enumerate(step.term.modifiers):
             if isinstance(modifier, Chance):
                 if self._draw() >= modifier.probability:

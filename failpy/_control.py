@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext, suppress
 from typing import Any
-from urllib.parse import parse_qsl
 
 from failpy._access import Access
 from failpy._activation import Activation
@@ -20,6 +19,7 @@ from failpy._expiry import expiry
 from failpy._hold import Hold
 from failpy._names import check_name
 from failpy._page import page, page_headers
+from failpy._parameters import body_text, flag, number, options_of, seconds_of
 from failpy._registry import declared, lock, unknown
 from failpy._reports import (
     as_json,
@@ -31,7 +31,6 @@ from failpy._reports import (
     revision_of,
     terms_of,
 )
-from failpy._scanner import Scanner
 from failpy._terms import Terms
 
 __all__ = ["BODY_LIMIT", "Control"]
@@ -108,14 +107,14 @@ class Control:
         return Response(200, page_headers(), page())
 
     def _get_all(self, request: Request, json: bool) -> Response:
-        _options(request)
+        options_of(request)
         if json:
             said = overview()
             return _json(said, said["revision"])
         return _text(*listing())
 
     def _get(self, request: Request, json: bool) -> Response:
-        _options(request)
+        options_of(request)
         if json:
             said = point_json(request.name)
             return _json(said, said["revision"])
@@ -123,7 +122,7 @@ class Control:
         return _text(f"{terms}\n", now)
 
     def _count(self, request: Request, json: bool) -> Response:
-        _options(request)
+        options_of(request)
         said = status(request.name.removesuffix("/count"), process.activations)
         if json:
             counts = {"hits": said.hits, "selected": said.selected, "fired": said.fired}
@@ -131,7 +130,7 @@ class Control:
         return _text(str(said.selected))
 
     def _events(self, request: Request, json: bool) -> Response:
-        _options(request)
+        options_of(request)
         headers = (("Content-Type", "text/event-stream"), ("Cache-Control", "no-store"))
         if request.method == "HEAD":
             return Response(200, headers)
@@ -143,19 +142,19 @@ class Control:
     # --- changing ---
 
     def _enable(self, request: Request, json: bool) -> Response:
-        name, options = check_name(request.name), _options(request, "pending", "ttl")
+        name, options = check_name(request.name), options_of(request, "pending", "ttl")
         _refuse_strangers((name,), options)  # before the terms: a name mistyped says more than they do
-        return self._arm(request, {name: chain_for(name, _body(request))}, options, name)
+        return self._arm(request, {name: chain_for(name, body_text(request))}, options, name)
 
     def _enable_all(self, request: Request, json: bool) -> Response:
-        terms, options = named_terms(_body(request)), _options(request, "pending", "ttl")
+        terms, options = named_terms(body_text(request)), options_of(request, "pending", "ttl")
         _refuse_strangers(terms, options)
         return self._arm(request, terms, options, None)
 
     def _arm(
         self, request: Request, terms: dict[str, Terms], options: Mapping[str, str], name: str | None
     ) -> Response:
-        seconds = _seconds(options["ttl"]) if "ttl" in options else None
+        seconds = seconds_of(options["ttl"]) if "ttl" in options else None
         self._access.check_terms(terms)
         guard = _guard(request, name)
         guard()
@@ -175,7 +174,7 @@ class Control:
         return Response(204, _etag(now), sent=hold.release)
 
     def _disable(self, request: Request, json: bool) -> Response:
-        _options(request)
+        options_of(request)
         with lock:
             disable(process, request.name, guard=_guard(request, request.name))
             now = revision(request.name)
@@ -183,7 +182,7 @@ class Control:
         return Response(204, _etag(now))
 
     def _disable_all(self, request: Request, json: bool) -> Response:
-        _options(request)
+        options_of(request)
         with lock:
             disable_all(process, guard=_guard(request, None))
             now = revision()
@@ -192,7 +191,7 @@ class Control:
 
     def _resume(self, request: Request, json: bool) -> Response:
         name = request.name.removesuffix("/resume")
-        nth = _number(_options(request, "nth").get("nth"))
+        nth = number(options_of(request, "nth").get("nth"))
         status(name, process.activations)
         _guard(request, name)()
         activation = process.activations.get(name)
@@ -237,7 +236,7 @@ def _refuse_strangers(named: Iterable[str], options: Mapping[str, str]) -> None:
     if not config.enabled:
         message = "FAILPY=off compiled failpoints out of this program: start it without"
         raise Problem(503, message, kind="FailpointError")
-    pending = _flag(options, "pending")
+    pending = flag(options, "pending")
     for name in named:
         if len(name) > _LONG and declared(name) is None:
             raise Problem(
@@ -279,49 +278,6 @@ def _guard(request: Request, name: str | None) -> Callable[[], None]:
             )
 
     return guard
-
-
-def _body(request: Request) -> str:
-    try:
-        return request.body.decode()
-    except UnicodeDecodeError as exc:
-        raise Problem(400, f"the body is not UTF-8, at byte {exc.start + 1}: send terms as UTF-8") from None
-
-
-def _options(request: Request, *known: str) -> dict[str, str]:
-    """The parameters of the query."""
-    options = dict(parse_qsl(request.query, keep_blank_values=True))
-    for key in options:
-        if key not in known:
-            takes = f"it takes {' and '.join(known)}" if known else "it takes none"
-            raise Problem(400, f"there is no parameter {key!r} here: {takes}; '?' in a name is sent as %3F")
-    return options
-
-
-def _flag(options: Mapping[str, str], key: str) -> bool:
-    value = options.get(key, "0")
-    if value not in ("0", "1"):
-        raise Problem(400, f"{key}={value} is neither {key}=1 nor {key}=0")
-    return value == "1"
-
-
-def _number(text: str | None) -> int | None:
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdecimal() and len(text) < 20):
-        raise Problem(400, f"nth={text} is not the number of a hit: write nth=1 for the first")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    scan = Scanner(text)
-    try:
-        seconds = scan.duration()
-    except TermSyntaxError as exc:
-        raise Problem(400, f"ttl={text} is not a duration: {exc.reason}") from None
-    if not scan.at_end or seconds <= 0 or text.strip()[-1:].isdigit() or not text.isascii():
-        raise Problem(400, f"ttl={text} is not a duration: say the unit, as in ttl=30s or ttl=1m30s")
-    return seconds
 
 
 def _who(request: Request) -> str:
