@@ -124,8 +124,12 @@ def enable(
         return
     _check_possible(terms, when)
     declare_variable()
-    for chain in terms.values():
-        resolve(chain, importing=importing, early=early)
+    for name, chain in terms.items():
+        try:
+            resolve(chain, importing=importing, early=early)
+        except TermSyntaxError as exc:
+            reason = f"failpoint {name!r}: {exc.reason}"
+            raise TermSyntaxError(reason, exc.text, exc.column) from exc.__cause__
     with lock:
         if layer.closed:
             raise ScopeError(

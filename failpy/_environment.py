@@ -35,7 +35,7 @@ def load(environ: Mapping[str, str]) -> None:
         )
     config.enabled = switch != "off"
     config.seed = _seed(environ.get("FAILPY_SEED", ""))
-    config.http_token = environ.get("FAILPY_HTTP_TOKEN") or None
+    config.http_token = environ.get("FAILPY_HTTP_TOKEN")  # an empty one, of a secret not set, is refused
     config.http_allow = tuple(environ.get("FAILPY_HTTP_ALLOW", "").replace(",", " ").split())
     if not config.enabled:
         _warn_of_no_effect(environ)

@@ -494,3 +494,18 @@ def test_a_hit_goes_on_to_what_was_armed_in_place_of_what_it_found(name: str) ->
     assert found.hit() is None
     assert asyncio.run(found.ahit()) is None
     assert not point.hit()
+
+
+def test_a_token_that_was_not_set_is_not_no_token(config: _config.Config) -> None:
+    with pytest.raises(
+        fail.FailpointError, match="FAILPY_HTTP_TOKEN cannot be applied: the token .* is empty"
+    ):
+        _environment.load({"FAILPY_HTTP": "127.0.0.1:0", "FAILPY_HTTP_TOKEN": ""})
+    with pytest.raises(fail.FailpointError, match="is empty"):
+        fail.wsgi()
+
+
+def test_what_cannot_be_found_names_its_failpoint(name: str) -> None:
+    with pytest.raises(fail.TermSyntaxError, match=f"failpoint '{name}': there is no module"):
+        fail.enable_all({f"{name}.other": "off", name: "raise(no.such.Error)"})
+    assert process.activations == {}
