@@ -49,7 +49,9 @@ class Access(NamedTuple):
         if self.token is not None and not _shows(self.token, request.headers.get("authorization", "")):
             raise Problem(
                 401,
-                "this endpoint needs its token: send it as 'Authorization: Bearer TOKEN'",
+                "the token is not that of this endpoint"
+                if "authorization" in request.headers
+                else "this endpoint needs its token: send it as 'Authorization: Bearer TOKEN'",
                 headers=(("WWW-Authenticate", 'Bearer realm="failpy"'),),
             )
 

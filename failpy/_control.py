@@ -61,7 +61,10 @@ class Control:
             try:
                 response = self._route(request)
             except (Exception, SystemExit, FailpointPanic) as exc:  # an exception's constructor may raise any
-                response = refusal(_problem_of(exc), request.headers.get("accept", ""))
+                problem = _problem_of(exc)
+                if problem.status in (401, 403):
+                    _say("refused over HTTP, of %s: %s", _who(request), problem.message)
+                response = refusal(problem, request.headers.get("accept", ""))
         return response.without_body() if request.method == "HEAD" else response
 
     def _route(self, request: Request) -> Response:
@@ -196,7 +199,7 @@ class Control:
         _guard(request, name)()
         activation = process.activations.get(name)
         resumed = 0 if activation is None else _resume(activation, nth)
-        _say("failpoint %r: %d paused hits resumed, over HTTP by %s", name, resumed, _who(request))
+        _say("failpoint %r: paused hits resumed: %d, over HTTP by %s", name, resumed, _who(request))
         return _json({"resumed": resumed}) if json else _text(f"{resumed}\n")
 
 
@@ -243,7 +246,13 @@ def _refuse_strangers(named: Iterable[str], options: Mapping[str, str]) -> None:
                 400, f"a name over HTTP has {_LONG} characters at the most: {name[:40]!r}... has more"
             )
         if not pending and declared(name) is None and name not in process.activations:
-            raise unknown(name)
+            error = unknown(name)
+            raise Problem(
+                404,
+                f"{error}. To arm it all the same, and wait for that, send pending=1",
+                kind="UnknownFailpoint",
+                details={"near": error.near},
+            )
 
 
 def _resume(activation: Activation, nth: int | None) -> int:

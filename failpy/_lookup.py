@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import errno
+import os
 import sys
 from collections.abc import Callable, Mapping
 from types import FunctionType, MethodType, ModuleType
@@ -105,7 +106,10 @@ def _is_the_script(name: str) -> bool:
 
 def _module(name: str, importing: bool) -> Any:
     if not importing:
-        return sys.modules.get(name)
+        main = sys.modules.get("__main__")
+        script = getattr(main, "__file__", None) or ""
+        is_script = name not in sys.modules and os.path.basename(script) == f"{name}.py"  # noqa: PTH119
+        return main if is_script else sys.modules.get(name)
     from importlib import import_module
 
     try:

@@ -42,7 +42,7 @@ def number(text: str | None) -> int | None:
     """The number of a hit."""
     if text is None:
         return None
-    if not (text.isascii() and text.isdecimal() and len(text) < 20):
+    if not (text.isascii() and text.isdecimal() and len(text) < 20) or int(text) == 0:
         raise Problem(400, f"nth={text} is not the number of a hit: write nth=1 for the first")
     return int(text)
 
@@ -53,7 +53,10 @@ def seconds_of(text: str) -> float:
     try:
         seconds = scan.duration()
     except TermSyntaxError as exc:
-        raise Problem(400, f"ttl={text} is not a duration: {exc.reason}") from None
-    if not scan.at_end or seconds <= 0 or text.strip()[-1:].isdigit() or not text.isascii():
+        reason = exc.reason.removeprefix("this is not a duration: ")
+        raise Problem(400, f"ttl={text} is not a duration: {reason}") from None
+    if seconds <= 0:
+        raise Problem(400, f"ttl={text} is over at once: give more than 0")
+    if not scan.at_end or text.strip()[-1:].isdigit() or not text.isascii():
         raise Problem(400, f"ttl={text} is not a duration: say the unit, as in ttl=30s or ttl=1m30s")
     return seconds

@@ -52,7 +52,9 @@ def start(environ: Mapping[str, str], inherited: MutableMapping[str, str] = os.e
         raise FailpointError(f"FAILPY_HTTP={address!r} cannot be applied: {exc}") from exc
     else:
         inherited[SERVED] = address
-        logging.getLogger("failpy").info("the HTTP endpoint listens at %s", _own.url)
+        # A port that the system chose is known from nowhere else, so it is said even where no log is set up.
+        level = logging.WARNING if address.endswith(":0") else logging.INFO
+        logging.getLogger("failpy").log(level, "the HTTP endpoint listens at %s", _own.url)
         if "{pid}" in address:
             getattr(os, "register_at_fork", lambda **_: None)(after_in_child=lambda: _start_again(address))
 

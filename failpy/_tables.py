@@ -45,7 +45,7 @@ def overview(points: Iterable[Record], rates: Mapping[str, float] | None = None)
         counts = [_quiet(printable(point.get(key, 0)), "0") for key in _NUMBERS]
         first, *more = map(printable, point.get("sites") or [""])
         sites = Text(first).append(f" +{len(more)}" if more else "", "dim")
-        returns = _quiet(printable(point.get("returns", "")), "None")
+        returns = _quiet(printable(point.get("returns") or ""), "None")
         terms = Text(printable(point.get("terms", "")), "yellow")
         body.append([Text(printable(point["name"]), "cyan"), terms, *rate, *counts, returns, sites])
     return _rows(("name", "terms", *numbers, "returns", "sites"), body, right=numbers)
@@ -77,7 +77,7 @@ def _facts(point: Record) -> Iterable[tuple[str, Text]]:
         if isinstance(each, dict)
     ]
     yield "paused", Text("\n").join(map(Text, paused or [printable(point.get("paused", 0))]))
-    yield "returns", Text(printable(point.get("returns", "")))
+    yield "returns", Text(printable(point.get("returns") or ""))
     yield "faults", Text("\n".join(map(printable, point.get("faults") or ())) or "-")
     undeclared = "(no code has declared it yet)"
     sites = "\n".join(map(printable, point.get("sites") or ()))

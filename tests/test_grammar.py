@@ -704,3 +704,15 @@ def test_long_texts_are_not_kept() -> None:
     for i in range(3):
         as_terms(f'return("{"0" * 300}{i}")')
     assert _parse_again.cache_info().currsize == before
+
+
+def test_a_class_of_the_script_goes_by_both_its_names_for_a_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main = types.ModuleType("__main__")
+    vars(main).update(__file__=str(tmp_path / "failpy_script.py"), SoldOut=type("SoldOut", (Exception,), {}))
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    for module in ("failpy_script", "__main__"):
+        (term,) = parse(f"raise({module}.SoldOut)")
+        resolve([term], importing=False)
+        assert type(term.make()) is vars(main)["SoldOut"]

@@ -512,7 +512,7 @@ def test_one_that_waited_in_vain_can_be_disarmed_once(client: Client, name: str)
         ("POST", "{}/resume?nth=" + "9" * 20, "nth=9"),
         ("PUT", "{}?ttl=", "ttl= is not a duration"),
         ("PUT", "{}?ttl=100", "say the unit, as in ttl=30s"),
-        ("PUT", "{}?ttl=0s", "ttl=0s is not a duration"),
+        ("PUT", "{}?ttl=0s", "ttl=0s is over at once"),
         ("PUT", "{}?ttl=-1s", "cannot be negative"),
         ("PUT", "{}?ttl=nan", "ttl=nan"),
         ("PUT", "{}?ttl=1s,2s", "ttl=1s,2s"),
@@ -869,7 +869,7 @@ def test_paused_threads_are_resumed(client: Client, name: str, logged: pytest.Lo
     answer = client.ask("POST", f"/{name}/resume", b"ignored")
     assert (answer.body, answer.headers["Content-Type"]) == (b"0\n", TEXT)
     assert next(line for line in logged.messages if "resumed" in line) == (
-        f"failpoint '{name}': 1 paused hits resumed, over HTTP by 127.0.0.1"
+        f"failpoint '{name}': paused hits resumed: 1, over HTTP by 127.0.0.1"
     )
 
 
@@ -1198,7 +1198,7 @@ def test_every_change_is_logged(
         f"failpoint '{name}' armed with off, for 60 s, {by}",
         f"failpoint '{other}' armed with 2*off, for 60 s, {by}",
         f"failpoint '{name}' disarmed, {by}",
-        f"failpoint '{other}': 0 paused hits resumed, {by}",
+        f"failpoint '{other}': paused hits resumed: 0, {by}",
         f"every failpoint disarmed, {by}",
     ]
     assert {(each.name, each.levelname) for each in logged.records} == {("failpy", "INFO")}
