@@ -66,7 +66,8 @@ class _Deadlines:
     def _run(self) -> None:
         mute_thread()
         while True:
-            with self._changed:
+            changed = self._changed
+            with changed:
                 # What was disarmed or replaced meanwhile needs no end.
                 self._due = {
                     each: end for each, end in self._due.items() if process.activations.get(each.name) is each
@@ -78,7 +79,7 @@ class _Deadlines:
                 over = [each for each, end in self._due.items() if end <= now]
                 if not over:
                     # Not for longer than a while, so that what was disarmed meanwhile is let go of.
-                    self._changed.wait(min([*self._due.values(), now + _WHILE]) - now)
+                    changed.wait(min([*self._due.values(), now + _WHILE]) - now)
                     continue
                 for each in over:
                     del self._due[each]
