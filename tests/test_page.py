@@ -452,7 +452,7 @@ def test_everything_is_disarmed_after_a_question(server: fail.Server, open_page:
 def test_the_page_asks_for_the_token(open_page: Open, name: str) -> None:
     declare(name)
     with fail.serve(token="s3cret-\N{KEY}") as server:
-        page = open_page(server.url, refused=[401], ready=False)
+        page = open_page(server.url, refused=[401], lost=True, ready=False)  # it outlives the server
         field = page.get_by_label("Token", exact=True)
         expect(field).to_be_focused()
         page.keyboard.type("wrong")
@@ -466,7 +466,7 @@ def test_the_page_asks_for_the_token(open_page: Open, name: str) -> None:
         page.reload()  # the tab remembers it
         expect(terms_of(page, name)).to_be_visible()
 
-        page = open_page(f"{server.url}/#token=s3cret-%F0%9F%94%91")
+        page = open_page(f"{server.url}/#token=s3cret-%F0%9F%94%91", lost=True)
         expect(terms_of(page, name)).to_be_visible()
         assert page.url == f"{server.url}/"
 
@@ -534,7 +534,7 @@ def test_the_page_works_below_a_prefix(open_page: Open, name: str) -> None:
     with make_server("127.0.0.1", 0, application, _Threading, _Quiet) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
-        page = open_page(f"http://127.0.0.1:{server.server_port}{prefix}")
+        page = open_page(f"http://127.0.0.1:{server.server_port}{prefix}", lost=True)
         assert urlsplit(page.url).path == f"{prefix}/"
         field = terms_of(page, f"{name}/with?strange#parts%2F")
         field.fill('return("mounted")')
