@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import failpy
-from failpy import _actions, _config, _environment, _gate, _registry, fail, failpoint
+from failpy import _actions, _config, _context, _environment, _gate, _registry, fail, failpoint
 from failpy._context import process
 from failpy._order import Order
 
@@ -509,3 +509,8 @@ def test_what_cannot_be_found_names_its_failpoint(name: str) -> None:
     with pytest.raises(fail.TermSyntaxError, match=f"failpoint '{name}': there is no module"):
         fail.enable_all({f"{name}.other": "off", name: "raise(no.such.Error)"})
     assert process.activations == {}
+
+
+def test_a_context_may_be_read_before_anything_was_armed() -> None:
+    """What the first reader calls, in a process that has declared the variable long ago."""
+    assert _context._first_get() is process
