@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from failpy import FailpointError
+from failpy import FailpointError, fail
 from failpy._findings import CODES, Finding
 from failpy._likeness import look_alikes, matches
 from failpy._lint import findings, lint, unused
@@ -445,8 +445,8 @@ def test_codes_have_a_severity_and_a_summary() -> None:
 
 
 def test_failpy_itself_has_no_finding_but_notes() -> None:
-    here = Path(__file__).parent.parent
-    every = lint([here / "failpy", here / "examples"])
+    package, examples = Path(fail.__file__).parent, Path(__file__).parent.parent / "examples"
+    every = lint([package, examples])
     assert [str(each) for each in every if each.severity != "note"] == []
 
 
