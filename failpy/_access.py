@@ -14,7 +14,7 @@ from failpy._errors import FailpointError, did_you_mean
 from failpy._exchange import Problem, Request
 from failpy._terms import Terms
 
-__all__ = ["GUARDED", "Access", "access_for", "is_loopback", "read_allow"]
+__all__ = ["GUARDED", "Access", "access_for", "is_loopback"]
 
 GUARDED = ("break", "call", "exit", "kill")
 """Actions that take over the process or end it: not over HTTP, unless the program allows them."""
@@ -141,11 +141,6 @@ def access_for(
 
 
 _LOCAL = ("localhost", "127.0.0.1", "::1")
-
-
-def read_allow(text: str) -> tuple[str, ...]:
-    """The actions that `FAILPY_HTTP_ALLOW` names, with commas or spaces between them."""
-    return tuple(text.replace(",", " ").split())
 
 
 def is_loopback(address: str | None) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["config"]
+__all__ = ["config", "read_allow"]
 
 
 class Config:
@@ -25,3 +25,8 @@ class Config:
 
 
 config = Config()
+
+
+def read_allow(text: str) -> tuple[str, ...]:
+    """The actions that `FAILPY_HTTP_ALLOW` names, with commas or spaces between them."""
+    return tuple(text.replace(",", " ").split())

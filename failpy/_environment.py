@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from failpy._activation import Activation
 from failpy._arming import enable, named_terms
-from failpy._config import config
+from failpy._config import config, read_allow
 from failpy._context import process
 from failpy._errors import FailpointError
 from failpy._registry import declared, unknown
@@ -36,7 +36,7 @@ def load(environ: Mapping[str, str]) -> None:
     config.enabled = switch != "off"
     config.seed = _seed(environ.get("FAILPY_SEED", ""))
     config.http_token = environ.get("FAILPY_HTTP_TOKEN")  # an empty one, of a secret not set, is refused
-    config.http_allow = tuple(environ.get("FAILPY_HTTP_ALLOW", "").replace(",", " ").split())
+    config.http_allow = read_allow(environ.get("FAILPY_HTTP_ALLOW", ""))
     if not config.enabled:
         _warn_of_no_effect(environ)
         return

@@ -35,8 +35,7 @@ def revision(name: str | None = None) -> str:
     """
     if name is None:
         return revision_of(process.revision)
-    with lock:
-        return _revision_of_point(name, process.activations.get(name))
+    return _at_one_moment(name)[1]
 
 
 def revision_of(change: int) -> str:
@@ -80,11 +79,16 @@ def point_text(name: str) -> tuple[str, str]:
     Raises:
         UnknownFailpoint: when nothing has declared or armed the name.
     """
-    with lock:
-        activation = process.activations.get(name)
-        now = _revision_of_point(name, activation)
+    activation, now = _at_one_moment(name)
     status(name, {} if activation is None else {name: activation})
     return terms_of(activation), now
+
+
+def _at_one_moment(name: str) -> tuple[Activation | None, str]:
+    """What is armed at a point, and the revision of that."""
+    with lock:
+        activation = process.activations.get(name)
+        return activation, _revision_of_point(name, activation)
 
 
 def listing() -> tuple[str, str]:
@@ -126,10 +130,7 @@ def point_json(name: str) -> dict[str, Any]:
     Raises:
         UnknownFailpoint: when nothing has declared or armed the name.
     """
-    with lock:
-        activation = process.activations.get(name)
-        now = _revision_of_point(name, activation)
-    return _point(name, activation, now)
+    return _point(name, *_at_one_moment(name))
 
 
 def _point(name: str, activation: Activation | None, now: str) -> dict[str, Any]:

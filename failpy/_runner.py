@@ -12,11 +12,11 @@ from failpy._address import read_address
 from failpy._complaint import Complaint, malformed, printable
 from failpy._errors import FailpointError, TermSyntaxError
 from failpy._grammar import parse_set
+from failpy._startup import SERVED
 
 __all__ = ["endpoint", "environment", "run"]
 
 _FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
-_SERVED = "FAILPY_HTTP_SERVED"
 _FROM_TERMINAL = 0x80  # SI_KERNEL in Linux
 # The path of a unix socket has at most 107 bytes, in some systems 103.
 _LONGEST_FOLDER = 75
@@ -51,7 +51,7 @@ def environment(
     except FailpointError as exc:
         raise Complaint(str(exc)) from None
     # Several processes may come of it: the first gets the endpoint, and for the others that is no error.
-    child = {**environ, "FAILPY_HTTP": http, _SERVED: http}
+    child = {**environ, "FAILPY_HTTP": http, SERVED: http}
     if armed:
         child["FAILPY_FAILPOINTS"] = ";".join(f"{name}={terms}" for name, terms in armed.items())
     if seed is not None:
@@ -74,7 +74,7 @@ def endpoint(address: str | None, environ: Mapping[str, str]) -> Iterator[str]:
     or else a socket in a folder that only this user can enter, removed at the end.
     """
     inherited = environ.get("FAILPY_HTTP", "").strip()
-    if address is None and inherited and environ.get(_SERVED) != inherited:
+    if address is None and inherited and environ.get(SERVED) != inherited:
         address = inherited
     if address is not None:
         yield address

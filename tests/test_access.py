@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from failpy import _access, fail
-from failpy._access import GUARDED, is_loopback, read_allow
-from failpy._config import config
+from failpy._access import GUARDED, is_loopback
+from failpy._config import config, read_allow
 from failpy._exchange import Request
 from tests.http_tools import BROWSER, JSON, Answer, ask, exchange, request, status_of
 
