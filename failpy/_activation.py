@@ -11,6 +11,7 @@ from failpy._actions import Step, waited, warn_if_blocking
 from failpy._context import Layer, find, muted
 from failpy._gate import Gate
 from failpy._hit import Hit
+from failpy._observer import observing
 from failpy._order import Order
 from failpy._terms import Chance, Count, Terms
 from failpy._turns import Turns
@@ -209,6 +210,8 @@ class Activation:
             layer = self._layer()
             if layer is not None:
                 layer.injected(hit, hit.error)
+                for observer in observing.now:
+                    observer.injected(hit, hit.error, layer)
         return hit
 
     def _begin(
@@ -261,6 +264,9 @@ class Activation:
         layer = self._layer()
         if layer is not None:
             layer.record(hit)
+        if observing.now and not self.passive:
+            for observer in observing.now:
+                observer.hit(hit, layer)
         if self._waiters:
             self._tell_waiters(hit)
         return step

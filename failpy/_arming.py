@@ -13,6 +13,7 @@ from failpy._grammar import as_terms, parse_set
 from failpy._hit import Hit
 from failpy._hold import Hold
 from failpy._names import check_name
+from failpy._observer import observing
 from failpy._registry import check, declared, lock, names, settle, unknown
 from failpy._resolve import resolve
 from failpy._terms import Term, Terms
@@ -156,6 +157,7 @@ def enable(
             settle(layer, fresh)
             raise
         layer.revision += 1
+        observing.armed(fresh.values(), layer)
     for activation in stale:
         activation.retire()
 

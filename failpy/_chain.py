@@ -194,20 +194,24 @@ class Terms(Frozen, Sequence[Term]):
     Args:
         terms: At least one `Term`.
         source: The text that they were read from, if it was one.
+        optional: Whether it is fine that they never fire.
 
     Attributes:
         source: That text, or None.
+        optional: Whether a strict scope lets them be, though they never fired. What a search draws may
+            be for a hit that does not happen.
 
     Raises:
         TypeError: when one is no term.
         ValueError: when there is none.
     """
 
-    __slots__ = ("_terms", "source")
+    __slots__ = ("_terms", "optional", "source")
     _terms: tuple[Term, ...]
     source: str | None
+    optional: bool
 
-    def __init__(self, terms: Iterable[Term], source: str | None = None) -> None:
+    def __init__(self, terms: Iterable[Term], source: str | None = None, *, optional: bool = False) -> None:
         chain = tuple(terms)
         for term in chain:
             if not isinstance(term, Term):
@@ -216,7 +220,7 @@ class Terms(Frozen, Sequence[Term]):
                 )
         if not chain:
             raise ValueError("a chain has at least one term: give Off() for one that does nothing")
-        self._set(_terms=chain, source=source)
+        self._set(_terms=chain, source=source, optional=optional)
 
     @property
     def text(self) -> str | None:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Layer",
-    "ProcessLayer",
     "current",
     "declare_variable",
     "find",
@@ -78,26 +77,7 @@ class Layer:
         return process if layer is None else layer
 
 
-class ProcessLayer(Layer):
-    """The outermost layer. It keeps no trace; observers may watch its hits, and must be quick.
-
-    Attributes:
-        observers: What is called with each hit that met an activation of this layer.
-    """
-
-    __slots__ = ("observers",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.observers: tuple[Callable[[Hit[Any]], None], ...] = ()
-
-    def record(self, hit: Hit[Any]) -> None:
-        """Tell the observers."""
-        for observer in self.observers:
-            observer(hit)
-
-
-process = ProcessLayer()
+process = Layer()
 
 
 def declare_variable() -> None:

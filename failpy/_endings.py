@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from failpy._errors import Swallowed
 from failpy._failures import Failures, chain_of
 from failpy._hit import Hit
+from failpy._observer import observing
 
 __all__ = ["Allowed", "Endings"]
 
@@ -72,6 +73,8 @@ class Endings:
             hit, error = self._injected.popleft()
             ending = self._ending(error, own)
             self._ended[id(hit)] = ending.text
+            for observer in observing.now:
+                observer.ended(hit, ending.text)
             if ending.text != _REACHED and len(self.told) < _TOLD:
                 self.told.append(
                     f"injected by failpoint {hit.point!r} (hit {hit.nth}): {_name(error)} {ending.text}"

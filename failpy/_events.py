@@ -10,12 +10,12 @@ from collections.abc import AsyncIterator, Iterator
 from threading import RLock, current_thread
 from typing import Any
 
-from failpy._context import process
+from failpy._context import Layer, process
 from failpy._gate import Gate, current_task, task_name
 from failpy._hit import Hit
-from failpy._registry import lock as registry_lock
+from failpy._observer import Observer, observing
 
-__all__ = ["Events"]
+__all__ = ["Events", "readers"]
 
 _KEPT = 1000
 _STREAMS = 32
@@ -25,7 +25,7 @@ _OPENING = b": the hits of the process scope\n\n"
 _BEAT = b": still here\n\n"
 
 
-class Events:
+class Events(Observer):
     """One reader's view of the hits, from its making to its closing.
 
     What it has not read yet is bounded, so that a slow reader costs the program no memory; how many
@@ -46,16 +46,17 @@ class Events:
         self._dropped = 0
         self._gate: Gate | None = None
         self.closed = False
-        self._observer = self._notice
-        with registry_lock:
-            process.observers = (*process.observers, self._observer)
+        observing.add(self)
 
     @staticmethod
     def full(streams: int | None = None) -> bool:
         """Whether there are as many readers as there may be: so many, or 32."""
-        return len(process.observers) >= (_STREAMS if streams is None else streams)
+        return len(readers()) >= (_STREAMS if streams is None else streams)
 
-    def _notice(self, hit: Hit[Any]) -> None:
+    def hit(self, hit: Hit[Any], layer: Layer | None) -> None:
+        """Keep a hit of the process scope until it is read."""
+        if layer is not process:
+            return
         with self._lock:
             if len(self._kept) == _KEPT:
                 self._dropped += 1
@@ -111,16 +112,21 @@ class Events:
     def close(self) -> None:
         """Watch no more, and let go of who waits for the next hit."""
         self.closed = True
-        with registry_lock:
-            process.observers = tuple(each for each in process.observers if each is not self._observer)
+        observing.drop(self)
         with self._lock:
             gate = self._gate
         if gate is not None:
             gate.open()
 
 
+def readers() -> list[Events]:
+    """Those that read now."""
+    return [each for each in observing.now if isinstance(each, Events)]
+
+
 def _after_fork_in_child() -> None:
-    process.observers = ()  # the readers are the parent's
+    for each in readers():  # they are the parent's
+        observing.drop(each)
 
 
 getattr(os, "register_at_fork", lambda **_: None)(after_in_child=_after_fork_in_child)

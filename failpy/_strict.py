@@ -44,7 +44,9 @@ def complaint_of(activation: Activation) -> str | None:
 
 
 def _did_its_work(activation: Activation) -> bool:
-    if activation.passive or all(term.action == "off" for term in activation.terms):
+    if activation.passive or activation.terms.optional:
+        return True
+    if all(term.action == "off" for term in activation.terms):
         return True
     if any(isinstance(modifier, Chance) for term in activation.terms for modifier in term.modifiers):
         return activation.hits > 0

@@ -30,6 +30,7 @@ from hypothesis import strategies as st
 
 from failpy import _connection, _server, fail
 from failpy._context import process
+from failpy._events import readers
 
 A, B = "fuzz.a", "fuzz/ü"
 PATIENCE = 30.0
@@ -484,7 +485,7 @@ def test_a_flood_of_connections(endpoint: Endpoint) -> None:
         if nth % 100 == 99:  # more than may wait to be accepted would be made to try again, in a second
             assert endpoint.is_well()
     endpoint.settle()
-    assert process.observers == ()
+    assert readers() == []
 
 
 # --- whatever there may be ---
@@ -802,7 +803,7 @@ def test_a_wsgi_server(
     if status not in (200, 204):
         assert (armed(), process.revision) == before
     assert caplog.records == []
-    assert process.observers == ()
+    assert readers() == []
     for each in tuple(process.activations):
         fail.disable(each)
 
@@ -893,6 +894,6 @@ def test_an_asgi_server(
     if gone or sent[0]["status"] not in (200, 204):
         assert (armed(), process.revision) == before
     assert caplog.records == []
-    assert process.observers == ()
+    assert readers() == []
     for each in tuple(process.activations):
         fail.disable(each)

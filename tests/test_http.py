@@ -27,7 +27,7 @@ import pytest
 from failpy import _control, _events, _expiry, _reports, fail, failpoint
 from failpy._config import config
 from failpy._context import process
-from failpy._events import Events
+from failpy._events import Events, readers
 from failpy._registry import lock
 from tests.http_tools import (
     BROWSER,
@@ -60,7 +60,7 @@ def server() -> Iterator[fail.Server]:
 @pytest.fixture(autouse=True)
 def nobody_reads_events() -> Iterator[None]:
     yield
-    until(lambda: not process.observers)
+    until(lambda: not readers())
 
 
 @pytest.fixture
@@ -800,7 +800,7 @@ def test_head_is_get_without_the_body(client: Client, point: fail.Point[str], pa
     assert (head.status, head.body) == (200, b"")
     if path == "/events":
         assert head.headers["Content-Type"] == "text/event-stream"
-        assert process.observers == ()
+        assert readers() == []
         return
     got = client.ask("GET", path, Accept=accept)
     assert {**head.headers, "Date": ""} == {**got.headers, "Date": ""}
@@ -1538,8 +1538,8 @@ def test_there_are_only_so_many_readers(server: fail.Server, monkeypatch: pytest
 def test_a_reader_that_goes_is_forgotten(server: fail.Server, point: fail.Point[str]) -> None:
     fail.enable(point.name, 'return("x")')
     with Stream(server):
-        assert len(process.observers) == 1
-    until(lambda: point.hit() and not process.observers)
+        assert len(readers()) == 1
+    until(lambda: point.hit() and not readers())
     with Stream(server) as stream:
         point.hit()
         assert stream.event()[0] == "hit"
@@ -1564,7 +1564,7 @@ def test_a_reader_that_is_too_slow_is_told_how_many_it_missed(
     finally:
         events.close()
     assert list(chunks) == []
-    assert process.observers == ()
+    assert readers() == []
 
 
 def test_a_silent_stream_says_that_it_is_there(server: fail.Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1600,7 +1600,7 @@ def test_closed_before_it_is_read() -> None:
 def test_a_forked_child_has_no_readers() -> None:
     events = Events()
     _events._after_fork_in_child()
-    assert process.observers == ()
+    assert readers() == []
     events.close()
 
 
@@ -1613,7 +1613,7 @@ def test_events_can_be_read_by_httpx(server: fail.Server, point: fail.Point[str]
         while not (line := next(lines)).startswith("data: "):
             pass
         assert json.loads(line.removeprefix("data: "))["point"] == point.name
-    until(lambda: point.hit() and not process.observers)
+    until(lambda: point.hit() and not readers())
 
 
 def test_a_thread_that_hits_all_the_time_does_not_starve_a_reader(

@@ -19,6 +19,7 @@ import pytest
 
 from failpy import _events, _hold, fail
 from failpy._context import process
+from failpy._events import readers
 from tests.http_tools import (
     BROWSER,
     JSON,
@@ -44,7 +45,7 @@ import os, threading
 
 import failpy._events
 from failpy import fail, failpoint
-from failpy._context import process
+from failpy._events import readers
 
 failpy._events._HEARTBEAT = 0.1  # a server may notice only then that a client has gone
 
@@ -61,7 +62,7 @@ def own(path):
         return str(price())
     if path == "/hold":
         threading.Thread(target=fail.point("held").hit, daemon=True).start()
-    return f"{os.getpid()} {len(process.observers)} {fail.status('held').paused}"
+    return f"{os.getpid()} {len(readers())} {fail.status('held').paused}"
 
 def plain(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
@@ -699,7 +700,7 @@ def test_wsgi_lets_go_where_the_server_gives_up(path: str) -> None:
     assert process.activations[path[1:]].orders == ()
     with pytest.raises(BrokenPipeError):
         app({**environ, "PATH_INFO": "/events"}, refuse)
-    assert process.observers == ()
+    assert readers() == []
 
 
 def test_wsgi_events(path: str) -> None:
@@ -711,7 +712,7 @@ def test_wsgi_events(path: str) -> None:
     fail.point(path[1:], returns=str).hit()
     assert b'"nth": 1' in next(chunks)
     sending.body.close()
-    assert process.observers == ()
+    assert readers() == []
     assert list(chunks) == []
 
 
@@ -722,11 +723,11 @@ def test_wsgi_events_of_a_server_without_threads() -> None:
 
 
 def test_wsgi_events_do_not_take_every_thread() -> None:
-    readers = [Wsgi(fail.wsgi(), "GET", "/events") for _ in range(3)]
-    assert [each.status for each in readers] == [200, 200, 503]
-    for each in readers:
+    streams = [Wsgi(fail.wsgi(), "GET", "/events") for _ in range(3)]
+    assert [each.status for each in streams] == [200, 200, 503]
+    for each in streams:
         each.body.close()
-    assert process.observers == ()
+    assert readers() == []
 
 
 def test_wsgi_input_is_read_where_no_failpoint_acts(path: str) -> None:
@@ -845,7 +846,7 @@ def test_asgi_lets_go_where_the_server_gives_up(path: str) -> None:
         with pytest.raises(BrokenPipeError):
             asyncio.run(fail.asgi()(*_parts(Broken(method, where, *body))))
     assert process.activations[path[1:]].orders == ()
-    assert process.observers == ()
+    assert readers() == []
 
 
 def test_asgi_with_a_body_that_is_too_long(path: str) -> None:
@@ -970,7 +971,7 @@ def test_asgi_events(run: Any, path: str) -> None:
         assert answer.headers == {"content-type": "text/event-stream", "cache-control": "no-store"}
         assert answer.body.startswith(b": the hits of the process scope\n\nevent: hit\ndata: {")
         assert answer.body.count(b"event: hit\n") == 2
-        assert process.observers == ()
+        assert readers() == []
         thread.join()
 
     run(main)

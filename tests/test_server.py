@@ -22,6 +22,7 @@ import pytest
 from failpy import _address, _connection, _environment, _events, _server, _startup, fail
 from failpy._config import config
 from failpy._context import process
+from failpy._events import readers
 from failpy._exchange import Problem
 from failpy._head import read_head
 from failpy._server import Server
@@ -350,20 +351,20 @@ def test_closing_ends_streams_of_events(threads: Threads) -> None:
         until(lambda: any(each for each in threads() if each.name != "failpy-http"))
         server.close()
         assert stream.line() is None
-        until(lambda: not threads() and not process.observers, _events._HEARTBEAT / 2)
+        until(lambda: not threads() and not readers(), _events._HEARTBEAT / 2)
 
 
 def test_a_client_of_events_that_goes_is_noticed_at_once(server: fail.Server) -> None:
     """Not only when there is something to tell it."""
     for ending in ("close", "reset", "half"):
         with Stream(server) as stream:
-            until(lambda: len(process.observers) == 1)
+            until(lambda: len(readers()) == 1)
             if ending == "reset":
                 stream._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             if ending == "half":
                 stream._sock.shutdown(socket.SHUT_WR)
-                until(lambda: not process.observers, _events._HEARTBEAT / 2)
-        until(lambda: not process.observers, _events._HEARTBEAT / 2)
+                until(lambda: not readers(), _events._HEARTBEAT / 2)
+        until(lambda: not readers(), _events._HEARTBEAT / 2)
     until(lambda: not server._connections, _events._HEARTBEAT / 2)
 
 
@@ -377,7 +378,7 @@ def test_what_a_client_of_events_still_sends_is_nothing(
             stream._sock.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
             while stream.line() != ": still here":
                 pass
-    until(lambda: not process.observers)
+    until(lambda: not readers())
 
 
 def test_a_stream_may_be_ended_on_this_side(
@@ -385,9 +386,8 @@ def test_a_stream_may_be_ended_on_this_side(
 ) -> None:
     monkeypatch.setattr(_connection, "_REPLY", 0.02)
     with Stream(server) as stream:
-        until(lambda: process.observers)
-        events: Any = process.observers[0]
-        events.__self__.close()
+        until(lambda: readers())
+        readers()[0].close()
         while stream.line() is not None:
             pass
         until(lambda: not any(each.name == "failpy-http-events" for each in threads()))
