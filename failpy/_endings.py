@@ -69,6 +69,7 @@ class Endings:
             own: The exception that the block of the scope raised.
             allowed: Who may handle an injected exception; None when everybody may.
         """
+        self.told = []
         while self._injected:
             hit, error = self._injected.popleft()
             ending = self._ending(error, own)

@@ -40,6 +40,10 @@ def load(environ: Mapping[str, str]) -> None:
     if not config.enabled:
         _warn_of_no_effect(environ)
         return
+    if environ.get("FAILPY_REPORT_DIR", ""):
+        from failpy._collector import start as collect
+
+        collect(environ["FAILPY_REPORT_DIR"])
     _arm(environ.get("FAILPY_FAILPOINTS", ""))
     if any(environ.get(name, "").strip() for name in ("FAILPY_HTTP", "FAILPY_HTTP_ALLOW")):
         from failpy._startup import start  # http and json take longer to import than all of failpy

@@ -14,6 +14,7 @@ __all__ = [
     "HitError",
     "Injected",
     "InvalidName",
+    "LeftArmedWarning",
     "NeverFired",
     "PauseTimeout",
     "ReturnTypeError",
@@ -140,6 +141,10 @@ class Unwind(BaseException):
 
 class BlockingWarning(RuntimeWarning):
     """A sync failpoint sleeps or pauses in a thread that runs an event loop."""
+
+
+class LeftArmedWarning(RuntimeWarning):
+    """A test has left failpoints armed in the process scope, or a scope open; both were undone for it."""
 
 
 class Injected(FailpointError):

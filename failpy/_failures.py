@@ -7,6 +7,7 @@ from contextlib import suppress
 from threading import current_thread
 from types import FrameType
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from failpy._errors import Failure, Unwind
 from failpy._gate import current_task, task_name
@@ -17,7 +18,16 @@ if TYPE_CHECKING:
 
     from failpy._carriers import Watched
 
-__all__ = ["Failures", "chain_of", "here", "note", "without_unwinding"]
+__all__ = ["Failures", "chain_of", "here", "is_recorded", "note", "tell", "without_unwinding"]
+
+
+_all: WeakSet[Failures] = WeakSet()
+
+
+def is_recorded(error: BaseException) -> bool:
+    """Whether this exception killed a thread or a task, and a scope that still lives tells of it."""
+    with lock:
+        return any(id(error) in each.deaths for each in _all)
 
 
 def here() -> str:
@@ -30,13 +40,15 @@ def here() -> str:
 class Failures:
     """What went wrong in the threads and tasks of one scope, in the order it was noticed."""
 
-    __slots__ = ("_closed", "_errors", "_futures", "_tasks", "deaths")
+    __slots__ = ("__weakref__", "_closed", "_errors", "_futures", "_tasks", "_told", "deaths")
 
     def __init__(self) -> None:
         self._closed = False
         self._errors: list[BaseException] = []
         self._futures: list[Watched] = []
         self._tasks: list[Task[Any]] = []
+        self._told: set[int] = set()
+        _all.add(self)
         self.deaths: dict[int, str] = {}
         """Where an exception killed something, by its `id`."""
 
@@ -72,7 +84,7 @@ class Failures:
             self._tasks.append(task)
 
     def collect(self) -> None:
-        """Record what died and was not asked for. What dies from now on is not of this scope any more."""
+        """Record what died and was not asked for."""
         for future in self._futures:
             error = future.failure()
             if error is not None:
@@ -82,9 +94,12 @@ class Failures:
             error = task._exception
             if task._log_traceback and error is not None:
                 self.died(error, f"task {task.get_name()!r}, and nobody awaited it")
-        self._closed = True
         self._futures.clear()
         self._tasks.clear()
+
+    def end(self) -> None:
+        """Record nothing more that dies: it is not of this scope."""
+        self._closed = True
 
     def add(self, error: BaseException) -> None:
         """Record a failure that needs no more words."""
@@ -96,6 +111,14 @@ class Failures:
         known = {id(error) for error in chain_of(own)}
         with lock:
             return [error for error in self._errors if id(error) not in known]
+
+    def news(self, own: BaseException | None) -> list[BaseException]:
+        """The same, without those that were told before; they count as told now."""
+        errors = self.besides(own)
+        with lock:
+            news = [error for error in errors if id(error) not in self._told]
+            self._told.update(id(error) for error in self._errors)
+        return news
 
 
 def note(error: BaseException, text: str) -> None:
@@ -125,3 +148,43 @@ def without_unwinding(error: BaseException | None, scope: object) -> BaseExcepti
     if isinstance(error, BaseExceptionGroup):
         return error.split(lambda each: isinstance(each, Unwind) and each.scope is scope)[1]
     return error
+
+
+def tell(
+    own: BaseException | None, failures: list[BaseException], *, alone: bool, endings: list[str], seed: int
+) -> None:
+    """Raise the failures of a scope whose body is over, or note them on what the body raised itself.
+
+    Args:
+        own: That, if it raised something.
+        failures: What else there is to tell.
+        alone: Whether the one failure says it all by itself.
+        endings: What became of injected exceptions.
+        seed: The seed of the scope.
+    """
+    __tracebackhide__ = True
+    if own is not None and (not failures or _is_cancellation(own)):
+        for failure in failures:
+            note(own, f"besides, in this scope: {type(failure).__name__}: {failure}")
+        for line in endings:
+            note(own, line)
+    elif failures:
+        error = failures[0] if alone else _group(own, failures, seed)
+        for line in endings:
+            error.add_note(line)
+        raise error from None
+
+
+def _group(own: BaseException | None, failures: list[BaseException], seed: int) -> BaseException:
+    besides = "" if own is None else ", besides the block's own exception"
+    count = f"{len(failures)} failure{'s' * (len(failures) > 1)}"
+    every = failures if own is None else [own, *failures]
+    group = BaseExceptionGroup(f"{count} in a failpy scope{besides}", every)
+    group.add_note(f"(seed {seed})")
+    return group
+
+
+def _is_cancellation(error: BaseException) -> bool:
+    """Whether it steers the interpreter or an event loop, and so must stay what it is."""
+    steering = isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit)
+    return steering or type(error).__name__ in ("CancelledError", "Cancelled")

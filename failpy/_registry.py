@@ -114,6 +114,11 @@ class Declared(Generic[T]):
         """Where the point stands, as `file:line`."""
         return tuple(map(str, tuple(self._sites)))
 
+    @property
+    def places(self) -> tuple[Site, ...]:
+        """The same, in parts."""
+        return tuple(self._sites)
+
     def stand_at(self, site: Site) -> None:
         """Remember one more site."""
         self._sites[site] = None

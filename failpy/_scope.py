@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from types import TracebackType
+from types import CodeType, TracebackType
 from typing import Any, Literal, NamedTuple, NoReturn, Self, TypeVar
 
-from failpy._arming import disable_all, enable, named_terms
+from failpy._arming import disable, disable_all, enable, named_terms
 from failpy._armory import Armory
 from failpy._childenv import child_environ
 from failpy._context import Layer, current, process, set_current
 from failpy._endings import Allowed
-from failpy._errors import ScopeError, Unwind
-from failpy._failures import note, without_unwinding
+from failpy._errors import FailpointError, ScopeError, Unwind
+from failpy._failures import tell, without_unwinding
 from failpy._registry import lock
 from failpy._strict import verdict
 from failpy._terms import Term, Terms
@@ -42,11 +42,12 @@ class Scope(Armory):
     coroutines, generators and async generators, each call of which opens a scope of its own.
     """
 
-    __slots__ = ("_settings", "follows_threads")
+    __slots__ = ("_excused", "_settings", "follows_threads")
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings.seed)
         self._settings = settings
+        self._excused = False
         self.follows_threads = False
 
     def __repr__(self) -> str:
@@ -132,6 +133,7 @@ class Scope(Armory):
             if self.closed:
                 return
             self.failures.collect()
+            self.failures.end()
             self.closed = True
             self._armed = dict(self.activations)
         disable_all(self)
@@ -140,9 +142,9 @@ class Scope(Armory):
 
             remove()
 
-    def at_home(self, function: Callable[..., Any]) -> None:
-        """What this function catches has reached the test: it is the test."""
-        self._endings.home = getattr(function, "__code__", None)
+    def at_home(self, code: CodeType | None) -> None:
+        """What this code catches has reached the test: it is the test."""
+        self._endings.home = code
 
     def finish(self, raised: BaseException | None) -> None:
         """Close, and raise what there is to say besides what the block raised itself.
@@ -152,38 +154,59 @@ class Scope(Armory):
             BaseExceptionGroup: of what failed in threads and tasks, and of the block's own exception.
         """
         __tracebackhide__ = True
-        waiting = [order for order in self._orders if order.remaining]
-        unfinished = verdict(dict(self.activations), waiting, self) if self._settings.strict else None
+        unfinished = self._unfinished()
         self.close()
         for order in self._orders:
             order.close()
+        self._tell(raised, unfinished)
+
+    def conclude(self, raised: BaseException | None, *, strict: bool = True) -> None:
+        """Raise what `finish` would, and stay open: the body is over, and its set-up still to be taken down.
+
+        What waits in a `pause` goes on, and its point is disarmed, since nobody is left to resume it. What
+        has been said here is not said again by `finish`.
+
+        Args:
+            raised: What the body raised.
+            strict: Whether to say what a strict scope would.
+        """
+        __tracebackhide__ = True
+        unfinished = self._unfinished() if strict else None
+        self.excuse()
+        self.failures.collect()
+        for name, activation in tuple(self.activations.items()):
+            if any(term.action == "pause" for term in activation.terms):
+                disable(self, name)
+        for order in self._orders:
+            order.close()
+        self._tell(raised, unfinished)
+
+    def excuse(self) -> None:
+        """From now on, do not ask whether terms fired."""
+        self._excused = True
+
+    def copy(self) -> Scope:
+        """A scope that arms anew what is armed here, but for what has a predicate, with counts of its own."""
+        plain = [each for each in self.activations.values() if not each.passive and each.when is None]
+        terms = {each.name: each.terms for each in plain}
+        return Scope(self._settings._replace(terms=terms, seed=self.seed))
+
+    def _unfinished(self) -> FailpointError | None:
+        if self._excused or not self._settings.strict:
+            return None
+        waiting = [order for order in self._orders if order.remaining]
+        return verdict(dict(self.activations), waiting, self)
+
+    def _tell(self, raised: BaseException | None, unfinished: FailpointError | None) -> None:
+        __tracebackhide__ = True
         own = without_unwinding(raised, self)
         self._endings.settle(own, self._settings.allowed)
-        failures = self.failures.besides(own)
+        failures = self.failures.news(own)
         if raised is None and unfinished is not None:
             failures.append(unfinished)
-        if own is not None and (not failures or _is_cancellation(own)):
-            for failure in failures:
-                note(own, f"besides, in this scope: {type(failure).__name__}: {failure}")
-            for line in self._endings.told:
-                note(own, line)
-            return
-        if not failures:
-            return
         # A strict scope's complaint, where it is the only one, says it all by itself.
         alone = own is None and unfinished is not None and failures == [unfinished]
-        error = failures[0] if alone else self._group(own, failures)
-        for line in self._endings.told:
-            error.add_note(line)
-        raise error from None
-
-    def _group(self, own: BaseException | None, failures: list[BaseException]) -> BaseException:
-        besides = "" if own is None else ", besides the block's own exception"
-        count = f"{len(failures)} failure{'s' * (len(failures) > 1)}"
-        every = failures if own is None else [own, *failures]
-        group = BaseExceptionGroup(f"{count} in a failpy scope{besides}", every)
-        group.add_note(f"(seed {self.seed})")
-        return group
+        tell(own, failures, alone=alone, endings=self._endings.told, seed=self.seed)
 
     def __enter__(self) -> Self:
         self.open()
@@ -239,12 +262,6 @@ class Scope(Armory):
             )
         settings = self._settings
         return wrap(function, lambda: Scope(settings))
-
-
-def _is_cancellation(error: BaseException) -> bool:
-    """Whether it steers the interpreter or an event loop, and so must stay what it is."""
-    steering = isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit)
-    return steering or type(error).__name__ in ("CancelledError", "Cancelled")
 
 
 def scope(

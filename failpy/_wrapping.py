@@ -42,7 +42,7 @@ def wrap(function: F, make: Callable[[], Scope]) -> F:
     def scoped(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
         with make() as scope:
-            scope.at_home(function)
+            scope.at_home(getattr(function, "__code__", None))
             return function(*args, **kwargs)
 
     return cast("F", scoped)
@@ -53,7 +53,7 @@ def _coroutine(function: Callable[..., Any], make: Callable[[], Scope]) -> Calla
     async def scoped(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
         async with make() as scope:
-            scope.at_home(function)
+            scope.at_home(getattr(function, "__code__", None))
             return await function(*args, **kwargs)
 
     return scoped
@@ -65,7 +65,7 @@ def _generator(function: Callable[..., Any], make: Callable[[], Scope]) -> Calla
         __tracebackhide__ = True
         scope = make()
         scope.open()
-        scope.at_home(function)
+        scope.at_home(getattr(function, "__code__", None))
         # In the scope while the body runs, and not in between: there it would be the consumer's.
         body_runs = inside(scope)
         sent: Any = None
@@ -103,7 +103,7 @@ def _async_generator(function: Callable[..., Any], make: Callable[[], Scope]) ->
         __tracebackhide__ = True
         scope = make()
         scope.open()
-        scope.at_home(function)
+        scope.at_home(getattr(function, "__code__", None))
         body_runs = inside(scope)
         sent: Any = None
         thrown: BaseException | None = None

@@ -1,0 +1,99 @@
+"""What carries the scope of a test where plugins of pytest run it in a context or thread of their own."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import update_wrapper, wraps
+from types import FunctionType, MethodType
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from failpy._context import Layer, inside
+
+if TYPE_CHECKING:
+    import pytest
+
+__all__ = ["carried", "carrying", "is_async", "per_thread"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+Where = Callable[[], Layer | None]
+
+
+def is_async(function: object) -> bool:
+    """Whether a plugin runs this function on an event loop."""
+    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+
+
+def carried(function: F, where: Where) -> F:
+    """The async function, run in the layer that `where` gives when it begins, and at each step again.
+
+    The runners of anyio keep one task, and so one context, for many tests.
+    """
+    if isinstance(function, MethodType):
+        # Still a method, which pytest and anyio bind to the instance that the test has.
+        return cast("F", MethodType(carried(function.__func__, where), function.__self__))
+    if inspect.isasyncgenfunction(function):
+
+        @wraps(function)
+        async def steps(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
+            body = function(*args, **kwargs)
+            try:
+                while True:
+                    with _in(where()):
+                        try:
+                            item = await anext(body)
+                        except StopAsyncIteration:
+                            return
+                    yield item
+            finally:
+                with _in(where()):
+                    await body.aclose()
+
+        return cast("F", steps)
+
+    @wraps(function)
+    async def coroutine(*args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        with _in(where()):
+            return await function(*args, **kwargs)
+
+    return cast("F", coroutine)
+
+
+def _in(layer: Layer | None) -> inside | nullcontext[None]:
+    return nullcontext() if layer is None else inside(layer)
+
+
+@contextmanager
+def carrying(item: pytest.Item, where: Where) -> Iterator[None]:
+    """A block in which the function of this test is carried, if it is async."""
+    owner: Any = item
+    name = "obj"
+    function: Any = getattr(item, "obj", None)
+    if hasattr(function, "hypothesis"):
+        owner, name = function.hypothesis, "inner_test"
+        function = owner.inner_test
+    if not inspect.iscoroutinefunction(function):
+        yield
+        return
+    setattr(owner, name, carried(function, where))
+    try:
+        yield
+    finally:
+        setattr(owner, name, function)
+
+
+def per_thread(function: F, call: Callable[[Callable[..., Any], Any, Any], Any]) -> F:
+    """The function, run through `call(function, args, kwargs)`, with the global names that it has.
+
+    pytest-run-parallel looks into those for what is not safe in threads.
+    """
+
+    def through(*args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        return call(function, args, kwargs)
+
+    names: dict[str, Any] = getattr(inspect.unwrap(function), "__globals__", {})
+    same = FunctionType(through.__code__, names, through.__name__, None, through.__closure__)
+    return cast("F", update_wrapper(same, function))

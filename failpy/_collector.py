@@ -1,0 +1,262 @@
+"""The collector of a report: an observer that tallies what one process does with its failpoints."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from threading import RLock
+from types import CodeType
+from typing import TYPE_CHECKING, Any
+
+from failpy._context import Layer, muted, process
+from failpy._endings import Endings
+from failpy._failures import Failures
+from failpy._hit import Hit
+from failpy._observer import Observer, observing
+from failpy._registry import declared, names
+from failpy._returns import describe
+from failpy._tally import Tally
+from failpy._terms import Raise, Term
+
+if TYPE_CHECKING:
+    from failpy._activation import Activation
+
+__all__ = ["FOLDER", "Collector", "gathered", "imported_files", "start"]
+
+FOLDER = "FAILPY_REPORT_DIR"
+"""The variable that names the folder in which the processes of one run leave their tallies."""
+
+_TEST = "PYTEST_CURRENT_TEST"
+# So many hits are written down one by one; of more, what is written lags behind by a half at the most.
+_EACH = 64
+_LAST = frozenset({"exit", "kill"})
+
+
+class Collector(Observer):
+    """The tally of this process, kept while it runs.
+
+    Args:
+        folder: Where a child process writes its own tally.
+        writes: Whether this process writes its own too: one that others read the folder for does not.
+
+    Attributes:
+        test: The node id of the test that runs; empty between tests.
+    """
+
+    def __init__(self, folder: str, *, writes: bool) -> None:
+        self.test = os.environ.get(_TEST, "").rpartition(" ")[0]
+        self._folder = folder
+        self._writes = writes
+        self._begin()
+
+    def _begin(self) -> None:
+        self._lock = RLock()  # a signal handler may hit a point in the middle of it
+        self._tally = Tally()
+        self._hits = 0
+        self._labels: dict[tuple[str, int], tuple[Term, tuple[bool, str]]] = {}
+        self._path = f"{self._folder}/{os.getpid()}-{os.urandom(4).hex()}.json"
+        # The process layer watches no endings of its own.
+        self._endings = Endings(Failures())
+        self._forked = False
+
+    def after_fork(self) -> None:
+        """In a forked child: what was tallied so far is the parent's."""
+        if self._folder:
+            self._begin()
+            self._writes = self._forked = True
+
+    # --- what an observer is told ---
+
+    def armed(self, activation: Activation, layer: Layer) -> None:
+        """Count it."""
+        del layer
+        with self._lock:
+            point = self._tally[activation.name]
+            point.armed += 1
+            if self.test:
+                point.test(self.test)["armed"] += 1
+
+    def hit(self, hit: Hit[Any], layer: Layer | None) -> None:
+        """Count it; and write the tally down now if this process may not live to do so later."""
+        del layer
+        chosen = hit.chosen
+        with self._lock:
+            self._hits += 1
+            point = self._tally[hit.point]
+            point.hits += 1
+            test = point.test(self.test) if self.test else {}
+            test["hits"] = test.get("hits", 0) + 1
+            if chosen is not None and chosen.action != "off":
+                point.fired += 1
+                test["fired"] = test.get("fired", 0) + 1
+                is_fault, label = self._label(hit.point, chosen)
+                (point.injected if is_fault else point.others)[label] += 1
+            if self._writes and (self._is_due() or (chosen is not None and chosen.action in _LAST)):
+                self.write()
+
+    def _label(self, name: str, term: Term) -> tuple[bool, str]:
+        """Whether it is a fault of the catalogue, and its text."""
+        known = self._labels.get((name, id(term)))
+        if known is None:  # worked out once: it may run code of the program
+            with muted():
+                fault = _fault(name, term)
+                label = (False, _bare(term)) if fault is None else (True, fault)
+            self._labels[name, id(term)] = known = (term, label)
+        return known[1]
+
+    def injected(self, hit: Hit[Any], error: BaseException, layer: Layer) -> None:
+        """Watch what becomes of an exception of the process scope; a scope watches its own."""
+        if layer is process:
+            self._endings.watch(hit, error)
+
+    def ended(self, hit: Hit[Any], ending: str) -> None:
+        """Count the ending."""
+        with self._lock:
+            self._tally[hit.point].endings[ending] += 1
+
+    def _is_due(self) -> bool:
+        return self._hits <= _EACH or self._hits & (self._hits - 1) == 0
+
+    # --- what a run does with it ---
+
+    def begin(self, nodeid: str, home: CodeType | None) -> None:
+        """A test begins: what its code catches has reached the test."""
+        self.test = nodeid
+        self._endings.home = home
+
+    def settle(self, raised: BaseException | None) -> None:
+        """A test is over: decide what became of the exceptions of the process scope.
+
+        Args:
+            raised: What the test raised.
+        """
+        self._endings.settle(raised, None)
+
+    def tally(self) -> Tally:
+        """The tally, with every point that this process has declared."""
+        with self._lock:
+            for name in names():
+                point = declared(name)
+                if point is not None:
+                    mine = self._tally[name]
+                    mine.sites |= set(point.places)
+                    mine.returns = "" if point.returns is None else describe(point.returns)
+                    mine.faults = [str(fault) for fault in point.faults]
+            return self._tally
+
+    def write(self, files: Iterable[str] = ()) -> None:
+        """Write the tally down, in place of what was written before."""
+        import json  # no part of `import failpy`
+
+        if self._forked:
+            self._forked = False
+            self._finish_with_multiprocessing()
+        with self._lock:
+            text = json.dumps({"tally": self.tally().data(), "files": list(files)})
+            try:
+                with open(f"{self._path}.new", "w", encoding="utf-8") as file:  # noqa: PTH123 - light
+                    file.write(text)
+                os.replace(f"{self._path}.new", self._path)  # noqa: PTH105 - as above
+            except OSError:
+                self._writes = False  # the run is over, and has taken its folder with it
+
+    def finish(self) -> None:
+        """Write the tally down for the last time."""
+        if self._writes:
+            self.settle(None)
+            self.write(imported_files())
+
+    def _finish_with_multiprocessing(self) -> None:
+        # Its children end by os._exit, and run no atexit.
+        util = sys.modules.get("multiprocessing.util")
+        if util is not None:
+            util.Finalize(None, self.finish, exitpriority=0)
+
+
+def start(folder: str) -> None:
+    """Let a child of a run that makes a report collect for it, and write down what it did when it ends."""
+    import atexit
+
+    collector = Collector(folder, writes=True)
+    observing.add(collector)
+    atexit.register(collector.finish)
+
+
+def _after_fork_in_child() -> None:
+    for observer in observing.now:
+        if isinstance(observer, Collector):
+            observer.after_fork()
+
+
+getattr(os, "register_at_fork", lambda **_: None)(after_in_child=_after_fork_in_child)
+
+
+def gathered(folder: str) -> Iterator[tuple[Tally, list[str]]]:
+    """The tallies that processes have left in the folder, each with the files that are to be read."""
+    import json
+    from pathlib import Path
+
+    for path in sorted(Path(folder).glob("*.json")):
+        data = json.loads(path.read_text("utf-8"))
+        yield Tally.of(data["tally"]), data["files"]
+
+
+def imported_files() -> list[str]:
+    """The files of the modules imported so far that mention failpy, but for failpy itself."""
+    import sysconfig
+
+    own = os.path.dirname(__file__) + os.sep  # noqa: PTH120 - light
+    standard = sysconfig.get_path("stdlib") + os.sep
+    packages = os.path.join(standard, "site-packages")  # noqa: PTH118 - as above
+    files = []
+    for module in tuple(sys.modules.values()):
+        try:
+            # Not `module.__file__`: a lazy module would be loaded for it.
+            file = object.__getattribute__(module, "__dict__").get("__file__")
+        except (AttributeError, TypeError):
+            continue
+        if not isinstance(file, str) or not file.endswith(".py") or file.startswith(own):
+            continue
+        if file.startswith(standard) and not file.startswith(packages):
+            continue
+        try:
+            with open(file, "rb") as opened:  # noqa: PTH123 - as above
+                mentions = b"failpy" in opened.read()
+        except OSError:
+            continue
+        if mentions:
+            files.append(file)
+    return sorted(set(files))
+
+
+def _bare(term: Term) -> str:
+    """The text of a term without its modifiers."""
+    return str(term).removeprefix("".join(map(str, term.modifiers)))
+
+
+def _fault(name: str, term: Term) -> str | None:
+    """The fault of the point's catalogue that this term injects, as text; None when it is not of it."""
+    point = declared(name)
+    if point is not None:
+        for fault in point.faults:
+            if any(_same(each, term) for each in fault):
+                return str(fault)
+    return None
+
+
+def _same(one: Term, other: Term) -> bool:
+    if isinstance(one, Raise) and isinstance(other, Raise):
+        return _identity(one) == _identity(other)
+    return _bare(one) == _bare(other)
+
+
+def _identity(term: Raise) -> tuple[Any, ...]:
+    """What tells faults apart: two `OSError` with one errno are the same fault, whatever they say."""
+    try:
+        error = term.make()
+    except Exception:  # the exception of a program may do anything when it is made
+        return (_bare(term),)
+    if isinstance(error, OSError) and error.errno is not None:
+        return (type(error), error.errno)
+    return (type(error), repr(error.args))

@@ -1,0 +1,97 @@
+"""Leftovers of tests: what one leaves armed in the process scope, or leaves open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from failpy._arming import When, disable, enable
+from failpy._context import Layer, current, process, set_current
+from failpy._scope import Scope
+from failpy._terms import Terms
+
+if TYPE_CHECKING:
+    from failpy._activation import Activation
+
+__all__ = ["Leftovers"]
+
+
+class Leftovers:
+    """What is armed for the whole run, and what fixtures of a wider scope than a test have armed.
+
+    Everything else that is armed in the process scope when a test is over is left over from it.
+    """
+
+    def __init__(self) -> None:
+        self._armed: dict[str, Activation] = {}
+        self._terms: dict[str, tuple[Terms, When | None]] = {}
+        self._fixtures: dict[object, tuple[dict[str, Activation], list[Layer]]] = {}
+
+    def begin(self) -> None:
+        """What is armed now stays armed for the run."""
+        self._armed = dict(process.activations)
+        self._terms = {name: (each.terms, each.when) for name, each in self._armed.items()}
+
+    def renew(self) -> None:
+        """Before a test: let what is armed for the run begin anew, with fresh counts and draws."""
+        for name, activation in self._armed.items():
+            mine = process.activations.get(name)
+            if mine is activation and activation.hits == 0:
+                continue
+            if mine is None or mine is activation:
+                self._arm(name)
+
+    def _arm(self, name: str) -> None:
+        terms, when = self._terms[name]
+        enable(process, {name: terms}, when=when, early=True)
+        self._armed[name] = process.activations[name]
+
+    def before_fixture(self) -> tuple[Mapping[str, Activation], Layer]:
+        """What there is before a fixture is set up, to compare with."""
+        return dict(process.activations), current()
+
+    def after_fixture(self, fixture: object, before: tuple[Mapping[str, Activation], Layer]) -> None:
+        """What the fixture has armed, and the scope that it has opened, stay until it ends."""
+        activations, layer = before
+        armed = {
+            name: each for name, each in process.activations.items() if activations.get(name) is not each
+        }
+        here = current()
+        if armed or here is not layer:
+            self._fixtures[fixture] = (armed, [here])
+
+    def end_fixture(self, fixture: object) -> None:
+        """The fixture has ended."""
+        self._fixtures.pop(fixture, None)
+
+    def take(self) -> list[str]:
+        """After a test: undo what it has left over, and say what that was."""
+        return [*self._take_scopes(), *self._take_armed()]
+
+    def _take_scopes(self) -> list[str]:
+        kept = {id(layer) for _, layers in self._fixtures.values() for layer in layers}
+        told: list[str] = []
+        while True:
+            layer = current()
+            if not isinstance(layer, Scope) or layer.closed or id(layer) in kept:
+                return told
+            told.append(f"{layer!r} was left open; it was closed: use it in a `with` block")
+            set_current(layer.open_ancestor())
+            layer.close()
+
+    def _take_armed(self) -> list[str]:
+        kept = {id(each) for armed, _ in self._fixtures.values() for each in armed.values()}
+        kept |= {id(each) for each in self._armed.values()}
+        told = []
+        for name, activation in tuple(process.activations.items()):
+            if id(activation) in kept:
+                continue
+            told.append(
+                f"failpoint {name!r} was left armed in the process scope, with {activation.terms}; it was "
+                "disarmed: use fail.scope or the marker, or fail.disable it where the test ends"
+            )
+            disable(process, name)
+        for name in self._armed:
+            if name not in process.activations:
+                self._arm(name)
+        return told

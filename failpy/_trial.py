@@ -1,0 +1,184 @@
+"""The trial of one test: the scope that it runs in, and what its failpoints did."""
+
+from __future__ import annotations
+
+import inspect
+from collections import deque
+from collections.abc import Callable, Iterator
+from threading import current_thread, get_ident
+from typing import TYPE_CHECKING, Any
+
+from failpy._arming import named_terms
+from failpy._context import Layer, current, inside, process, set_current
+from failpy._gate import current_task, task_name
+from failpy._hit import Hit
+from failpy._locating import body_of, located
+from failpy._observer import Observer
+from failpy._scope import Scope, scope
+from failpy._terms import Terms
+
+if TYPE_CHECKING:
+    import pytest
+
+    from failpy._activation import Activation
+
+__all__ = ["MARKER", "Trial", "takes_part"]
+
+MARKER = "failpoints"
+_KEPT = 1000
+_SIGNATURE = inspect.signature(scope)
+
+
+def takes_part(item: pytest.Item) -> bool:
+    """Whether the test has the marker or the fixture."""
+    return MARKER in getattr(item, "fixturenames", ()) or item.get_closest_marker(MARKER) is not None
+
+
+class Trial(Observer):
+    """One test as it runs.
+
+    Args:
+        item: The test.
+
+    Attributes:
+        scope: The scope of the test; None for one that asks for none.
+        activations: What was armed while it ran, with where.
+        hits: The last hits of the process scope.
+        raised: What its body raised.
+    """
+
+    def __init__(self, item: pytest.Item) -> None:
+        self.item = item
+        self.scope: Scope | None = None
+        self.activations: deque[tuple[Activation, Layer]] = deque(maxlen=_KEPT)
+        self.hits: deque[Hit[Any]] = deque(maxlen=_KEPT)
+        self.raised: BaseException | None = None
+        self._thread = get_ident()
+        self._has_copies = False
+        self._is_concluded = False
+
+    # --- what an observer is told ---
+
+    def armed(self, activation: Activation, layer: Layer) -> None:
+        """Remember it."""
+        self.activations.append((activation, layer))
+
+    def hit(self, hit: Hit[Any], layer: Layer | None) -> None:
+        """Remember one of the process scope; a scope has a trace of its own."""
+        if layer is process:
+            hit.in_thread = current_thread()
+            hit.task = task_name(current_task())
+            self.hits.append(hit)
+
+    # --- the scope ---
+
+    def open(self) -> Scope:
+        """The scope of the test, opened by the first who asks for it.
+
+        Raises:
+            TypeError, ValueError, FailpointError: when `fail.scope` would not take what a marker has.
+        """
+        if self.scope is None:
+            opened = _scope_of(self.item)
+            opened.open()
+            opened.at_home(body_of(self.item))
+            set_current(opened)
+            self.scope = opened
+        return self.scope
+
+    def layer(self) -> Layer | None:
+        """The layer that the test's own code runs in now; None when it has no scope."""
+        return None if self.scope is None or self.scope.closed else self.scope
+
+    def conclude(self, raised: BaseException | None) -> None:
+        """The body of the test is over: raise what its scope has to say.
+
+        Args:
+            raised: What the body raised, if pytest was let see it; `unittest` keeps it to itself.
+
+        Raises:
+            FailpointError: what a strict scope has to say.
+            BaseExceptionGroup: of what failed in threads and tasks, and of what the body raised.
+        """
+        __tracebackhide__ = True
+        self._is_concluded = True
+        kept = getattr(self.item, "_excinfo", None)
+        self.raised = kept[0].value if raised is None and kept else raised
+        if self.scope is None:
+            return
+        try:
+            # The copies of its threads have said what was to say about strictness.
+            self.scope.conclude(self.raised, strict=not self._has_copies)
+        except BaseException as said:
+            if kept:
+                kept.clear()  # it is in the group
+            raise self.located(said) from None
+
+    def located(self, error: BaseException) -> BaseException:
+        """The error, as if it came from the test itself."""
+        return located(error, self.item, MARKER)
+
+    def close(self, raised: BaseException | None) -> None:
+        """All is over, fixtures too.
+
+        Raises:
+            BaseExceptionGroup: of what failed since the body ended.
+        """
+        __tracebackhide__ = True
+        opened = self.scope
+        if opened is None or opened.closed:
+            return
+        if current() is opened:
+            set_current(opened.open_ancestor())
+        if not self._is_concluded:  # the body never ran, so there is nothing that it should have reached
+            opened.excuse()
+        opened.finish(raised)
+
+    def in_thread(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """Run the test's function; in another thread than the test's own, in a copy of its scope.
+
+        So each thread of pytest-run-parallel has counts, draws and a trace that no other one touches.
+        """
+        __tracebackhide__ = True
+        if self.scope is None or get_ident() == self._thread:
+            return function(*args, **kwargs)
+        self._has_copies = True
+        copied = self.scope.copy()
+        copied.open()
+        copied.at_home(body_of(self.item))
+        for name, activation in tuple(self.scope.activations.items()):
+            if activation.when is not None:
+                copied.enable(name, activation.terms, when=activation.when)
+        own = {name: copied if value is self.scope else value for name, value in kwargs.items()}
+        try:
+            with inside(copied):
+                result = function(*args, **own)
+        except BaseException as exc:
+            copied.finish(exc)
+            raise
+        try:
+            copied.finish(None)
+        except BaseException as said:
+            raise self.located(said) from None
+        return result
+
+    def scopes(self) -> Iterator[Layer]:
+        """The layers in which something was armed, the outermost first."""
+        found = {id(layer): layer for _, layer in self.activations}
+        if self.scope is not None:
+            found.setdefault(id(self.scope), self.scope)
+        yield from found.values()
+
+
+def _scope_of(item: pytest.Item) -> Scope:
+    """The scope that the markers of a test ask for: the closest decides, name by name."""
+    terms: dict[str, Terms] = {}
+    options: dict[str, Any] = {}
+    for mark in reversed(list(item.iter_markers(MARKER))):
+        try:
+            given = _SIGNATURE.bind(*mark.args, **mark.kwargs).arguments
+        except TypeError as exc:
+            raise TypeError(f"@pytest.mark.{MARKER} takes the arguments of fail.scope: {exc}") from None
+        terms |= named_terms(given.pop("terms", None))
+        options |= given
+    return scope(terms, **options)

@@ -1,0 +1,244 @@
+"""The pytest plugin: a marker, a fixture, options, and a report of the failure paths that a run has taken.
+
+It is found by its entry point, and `-p no:failpy` leaves it out.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from failpy import _options
+from failpy._arming import disable, enable
+from failpy._carrying import carried, carrying, is_async, per_thread
+from failpy._config import config as switches
+from failpy._context import process
+from failpy._errors import FailpointError, LeftArmedWarning
+from failpy._failures import is_recorded
+from failpy._leftover import Leftovers
+from failpy._observer import observing
+from failpy._scope import Scope
+from failpy._trial import MARKER, Trial, takes_part
+
+if TYPE_CHECKING:
+    from failpy._reporting import Reporting
+
+__all__ = ["failpoints"]
+
+_run = pytest.StashKey["Run"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the options."""
+    _options.add(parser)
+
+
+# Last, so that pytest's own hook for exceptions in threads is there already.
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin the run."""
+    config.addinivalue_line(
+        "markers",
+        f"{MARKER}(terms=None, *, seed=None, strict=True, threads=True, on_swallowed='ignore', "
+        "may_swallow=()): run the test in a fail.scope of these arguments; of several, the closest decides, "
+        "name by name",
+    )
+    run = config.stash[_run] = Run(config)
+    config.add_cleanup(run.end)
+    config.pluginmanager.register(run, "failpy-run")
+
+
+@pytest.fixture
+def failpoints(request: pytest.FixtureRequest) -> Scope:
+    """The scope of the test: what its code reaches, its fixtures' too, is armed and watched here."""
+    return request.config.stash[_run].trial_of(request.node).open()
+
+
+class Run:
+    """One run of pytest."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._options = _options.read(config)
+        self._trial: Trial | None = None
+        self._leftovers = Leftovers()
+        self._reporting: Reporting | None = None
+        self._seed_before = switches.seed
+        self._hook_before = threading.excepthook
+        self._hook = self._excepthook
+        self._begin()
+
+    def _begin(self) -> None:
+        options = self._options
+        if options.seed is not None:
+            switches.seed = options.seed
+        elif switches.seed is None and switches.enabled:
+            # One for the run, so that one number is enough to run any of its tests again.
+            switches.seed = int.from_bytes(os.urandom(4), "big")
+        # Workers of pytest-xdist are given the options, and so the same seed.
+        self._config.option.failpoints_seed = None if switches.seed is None else str(switches.seed)
+        try:
+            enable(process, options.terms, early=True)
+        except FailpointError as exc:
+            switches.seed = self._seed_before
+            raise pytest.UsageError(f"--failpoints cannot be applied: {exc}") from None
+        self._leftovers.begin()
+        threading.excepthook = self._hook
+        if options.collects and not self._config.option.collectonly:
+            from failpy._reporting import Reporting
+
+            self._reporting = Reporting(self._config, options)
+
+    def end(self) -> None:
+        """The run is over: put back what it has changed."""
+        if threading.excepthook is self._hook:
+            threading.excepthook = self._hook_before
+        switches.seed = self._seed_before
+        for name in self._options.terms:
+            if name in process.activations:
+                disable(process, name)
+        if self._reporting is not None:
+            self._reporting.end()
+
+    def _excepthook(self, args: Any, /) -> None:
+        # The scope tells of it, so pytest need not warn of it too.
+        if args.exc_value is None or not is_recorded(args.exc_value):
+            self._hook_before(args)
+
+    def trial_of(self, item: pytest.Item) -> Trial:
+        """The trial of the test that runs.
+
+        Raises:
+            FailpointError: when that is another test.
+        """
+        if self._trial is None or self._trial.item is not item:
+            raise FailpointError(
+                f"the fixture {MARKER!r} is of the test that runs, and {item.nodeid} is not: use it in "
+                "fixtures of the scope of a function only"
+            )
+        return self._trial
+
+    # --- before the tests ---
+
+    def pytest_report_header(self) -> str | None:
+        """Say what the run was told."""
+        if not self._options.text and self._options.seed is None:
+            return None
+        armed = f"{self._options.text}, " if self._options.text else ""
+        return f"failpoints: {armed}seed {switches.seed}"
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Where pytest-run-parallel is there, give each of its threads a scope of its own."""
+        if not hasattr(self._config.option, "parallel_threads"):
+            return
+        for item in items:
+            if isinstance(item, pytest.Function) and takes_part(item) and not is_async(item.obj):
+                item.obj = per_thread(item.obj, self._in_thread)
+
+    def _in_thread(self, function: Any, args: Any, kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        assert self._trial is not None
+        return self._trial.in_thread(function, args, kwargs)
+
+    # --- one test ---
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """One test from beginning to end."""
+        self._leftovers.renew()
+        trial = self._trial = Trial(item)
+        observing.add(trial)
+        if self._reporting is not None:
+            self._reporting.begin_test(item)
+        try:
+            return (yield)
+        finally:
+            observing.drop(trial)
+            self._trial = None
+            if self._reporting is not None:
+                self._reporting.end_test(trial.raised)
+
+    # Not `tryfirst`, so that a test that is skipped opens nothing.
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Open the scope of the test, before its fixtures."""
+        __tracebackhide__ = True
+        if takes_part(item):
+            trial = self.trial_of(item)
+            try:
+                trial.open()
+            except (FailpointError, TypeError, ValueError) as exc:
+                raise trial.located(exc) from None
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+    ) -> Generator[None, object, object]:
+        """Carry the scope into async fixtures, and see what a fixture of a wider scope arms."""
+        del request
+        trial, function = self._trial, fixturedef.func
+        if trial is not None and trial.scope is not None and is_async(function):
+            fixturedef.func = carried(function, self._layer)  # type: ignore[misc]
+        before = None if fixturedef.scope == "function" else self._leftovers.before_fixture()
+        try:
+            return (yield)
+        finally:
+            fixturedef.func = function  # type: ignore[misc]
+            if before is not None:
+                self._leftovers.after_fixture(fixturedef, before)
+
+    def _layer(self) -> Any:
+        return None if self._trial is None else self._trial.layer()
+
+    def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
+        """What the fixture had armed should be disarmed now."""
+        self._leftovers.end_fixture(fixturedef)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
+        """The body of the test, and after it what its scope has to say."""
+        trial = self.trial_of(item)
+        try:
+            with carrying(item, self._layer):
+                result = yield
+        except BaseException as exc:
+            trial.conclude(exc)
+            raise
+        trial.conclude(None)
+        return result
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
+        """The end of the fixtures, and after it what is left over."""
+        trial = self.trial_of(item)
+        try:
+            result = yield
+        except BaseException as exc:
+            trial.close(exc)
+            self._leftovers.take()
+            raise
+        try:
+            trial.close(None)
+        finally:
+            told = self._leftovers.take()
+        for each in told:
+            item.warn(LeftArmedWarning(f"{item.nodeid}: {each}"))
+        return result
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Add to a failure what the failpoints did."""
+        report = yield
+        if report.failed and self._trial is not None and self._trial.item is item:
+            from failpy._section import section
+
+            text = section(self._trial, self._config)
+            if text:
+                report.sections.append(("Failpoints", text))
+        return report
