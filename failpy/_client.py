@@ -11,8 +11,9 @@ from urllib.parse import quote
 
 import httpx
 
-from failpy._complaint import Complaint, Refused, Unreachable, printable
+from failpy._complaint import Complaint, Refused, Unreachable
 from failpy._errors import InvalidName
+from failpy._literals import printable
 from failpy._names import check_name
 from failpy._sse import Event, read_events
 from failpy._target import Target

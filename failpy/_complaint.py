@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from failpy._errors import TermSyntaxError
 
-__all__ = ["Complaint", "Refused", "Unreachable", "malformed", "printable"]
+__all__ = ["Complaint", "Refused", "Unreachable", "malformed"]
 
 
 class Complaint(Exception):  # noqa: N818 - it is what a command says, whether that is an error or an answer
@@ -67,10 +67,3 @@ def malformed(exc: TermSyntaxError, *, source: str = "", status: int = 1) -> Com
     details = {"reason": exc.reason, "text": exc.text, "column": exc.column, "caret": exc.caret}
     message = f"{source}: {exc}" if source else str(exc)
     return Complaint(message, status=status, kind=type(exc).__name__, details=details)
-
-
-def printable(value: object) -> str:
-    """The text of a value in one line that moves no cursor: what cannot be printed is escaped."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(value)
-    )

@@ -11,11 +11,12 @@ import typer
 from rich.text import Text
 
 from failpy._catalogue import catalogue, markdown
-from failpy._complaint import Complaint, printable
+from failpy._complaint import Complaint
 from failpy._errors import FailpointError
 from failpy._explain import explain
 from failpy._grammar import parse, parse_set
 from failpy._lint import findings
+from failpy._literals import printable
 from failpy._mentions import Source
 from failpy._screen import note, tell, tell_json
 from failpy._session import JSON

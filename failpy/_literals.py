@@ -16,6 +16,7 @@ __all__ = [
     "duration_text",
     "fresh_copy",
     "literal_text",
+    "printable",
     "shown",
     "unsayable",
 ]
@@ -158,3 +159,10 @@ def fresh_copy(value: object) -> object:
     if type(value) is dict:
         return {key: fresh_copy(item) for key, item in value.items()}
     return value
+
+
+def printable(value: object) -> str:
+    """The text of a value in one line that moves no cursor: what cannot be printed is escaped."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(value)
+    )

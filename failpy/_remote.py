@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from failpy._complaint import Complaint, Refused, printable
+from failpy._complaint import Complaint, Refused
+from failpy._literals import printable
 from failpy._screen import note, on_terminal
 from failpy._session import Name, Session, known_names, remote, seconds
 from failpy._tables import details, overview

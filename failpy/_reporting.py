@@ -81,9 +81,9 @@ class Reporting:
     def _judge(self, found: Coverage) -> None:
         least = self._options.fail_under
         if least is not None and found.percent < least:
+            have = percentage(found.fired, found.points)
             self._wrong.append(
-                f"{percentage(found.fired, found.points)} of the failpoints have fired, less than the {least:g} % of "
-                "--failpoints-fail-under"
+                f"{have} of the failpoints have fired, less than the {least:g} % of --failpoints-fail-under"
             )
 
     def _write(self, found: Coverage) -> None:

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from failpy._address import read_address
-from failpy._complaint import Complaint, malformed, printable
+from failpy._complaint import Complaint, malformed
 from failpy._errors import FailpointError, TermSyntaxError
 from failpy._grammar import parse_set
+from failpy._literals import printable
 from failpy._startup import SERVED
 
 __all__ = ["endpoint", "environment", "run"]

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from failpy._complaint import Complaint, printable
+from failpy._complaint import Complaint
+from failpy._literals import printable
 
 __all__ = [
     "ClosedPipe",

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from failpy._catalogue import Entry
-from failpy._complaint import printable
 from failpy._findings import Finding
+from failpy._literals import printable
 
 __all__ = ["declared", "details", "event_line", "finding_line", "overview"]
 
