@@ -100,13 +100,22 @@ def failpoint(name: str, *, returns: Any = None, faults: Iterable[Fault] = ()) -
     return partial(_decorate, name=name, returns=returns, faults=chains, caller=caller)
 
 
-def _decorate(target: Any, *, name: str, returns: object, faults: tuple[Terms, ...], caller: Site) -> Any:
+def _decorate(
+    target: Any,
+    *,
+    name: str,
+    returns: object,
+    faults: tuple[Terms, ...],
+    caller: Site,
+    site: Site | None = None,
+) -> Any:
     again = partial(_decorate, name=name, returns=returns, faults=faults, caller=caller)
     # By `type`, not `isinstance`: a wrapt proxy passes for what it wraps, and is not to be looked through.
     kind = type(target)
     if kind is FunctionType:
-        code = _innermost(target).__code__
-        site = Site(code.co_filename, code.co_firstlineno, target.__qualname__)
+        if site is None:
+            code = _innermost(target).__code__
+            site = Site(code.co_filename, code.co_firstlineno, target.__qualname__)
         declared = declare_point(name, returns, faults, site, claims=True)
         patch = patch_of(target)
         patch.stand(name, declared.drop_switch)
@@ -118,7 +127,7 @@ def _decorate(target: Any, *, name: str, returns: object, faults: tuple[Terms, .
             again(target.__func__)
             return target
         # A proxy binds otherwise than its target does, where that does not bind at all.
-        return kind(again(_forwarding(target.__func__)))
+        return kind(again(_forwarding(target.__func__), site=caller))
     if issubclass(kind, property) and target.fget is not None:
         if target.fset is not None or target.fdel is not None:
             raise TypeError(

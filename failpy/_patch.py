@@ -32,6 +32,9 @@ CO_NESTED = 0x10
 _FIND, _NAME, _BEGIN = "<failpy find>", "<failpy name>", "<failpy begin>"
 
 
+_patches: dict[int, Patch] = {}
+
+
 class Patch:
     """One Python function, the points that stand on it, and which of them are armed."""
 
@@ -67,9 +70,10 @@ class Patch:
             self._names = (*self._names, name)
             self._forget.append(forget)
 
-    def _gone(self, _: object) -> None:
-        # No lock here: this runs wherever the collector happens to.
-        _patches.pop(self._key, None)
+    def _gone(self, _: object, patches: dict[int, Patch] = _patches) -> None:
+        # No lock here: this runs wherever the collector happens to, and also while the interpreter ends,
+        # when the global names are gone.
+        patches.pop(self._key, None)
         for forget in self._forget:
             forget(id(self))
 
@@ -91,9 +95,6 @@ class Patch:
                 code = trampoline(code, each)
             self._codes[names] = code
         function.__code__ = self._installed = code
-
-
-_patches: dict[int, Patch] = {}
 
 
 def patch_of(function: FunctionType) -> Patch:
