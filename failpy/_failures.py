@@ -184,7 +184,11 @@ def _group(own: BaseException | None, failures: list[BaseException], seed: int) 
     return group
 
 
+# Of asyncio, anyio and trio, and of Hypothesis, which knows its own only by their class.
+_STEERING = ("CancelledError", "Cancelled", "StopTest", "UnsatisfiedAssumption")
+
+
 def _is_cancellation(error: BaseException) -> bool:
-    """Whether it steers the interpreter or an event loop, and so must stay what it is."""
+    """Whether it steers the interpreter, an event loop or a search, and so must stay what it is."""
     steering = isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit)
-    return steering or type(error).__name__ in ("CancelledError", "Cancelled")
+    return steering or type(error).__name__ in _STEERING

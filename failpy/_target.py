@@ -9,7 +9,8 @@ from ipaddress import ip_address
 
 import httpx
 
-from failpy._complaint import Complaint, printable
+from failpy._complaint import Complaint
+from failpy._literals import printable
 
 __all__ = ["Target", "find_target"]
 
