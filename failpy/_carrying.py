@@ -14,7 +14,7 @@ from failpy._context import Layer, inside
 if TYPE_CHECKING:
     import pytest
 
-__all__ = ["carried", "carrying", "is_async", "per_thread"]
+__all__ = ["carried", "carrying", "is_async", "is_repeated", "per_thread"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 Where = Callable[[], Layer | None]
@@ -82,6 +82,14 @@ def carrying(item: pytest.Item, where: Where) -> Iterator[None]:
         yield
     finally:
         setattr(owner, name, function)
+
+
+def is_repeated(item: pytest.Function) -> bool:
+    """Whether pytest-run-parallel may run the test in several threads."""
+    options = item.config.option
+    asked = (getattr(options, "parallel_threads", 1), getattr(options, "iterations", 1))
+    marked = any(item.get_closest_marker(name) for name in ("parallel_threads", "iterations"))
+    return hasattr(options, "parallel_threads") and (marked or asked != (1, 1)) and not is_async(item.obj)
 
 
 def per_thread(function: F, call: Callable[[Callable[..., Any], Any, Any], Any]) -> F:

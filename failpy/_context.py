@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Layer",
     "current",
+    "current_if_any",
     "declare_variable",
     "find",
     "inside",
@@ -51,6 +52,10 @@ class Layer:
         if self._seed is None:
             self._seed = int.from_bytes(os.urandom(4), "big") if config.seed is None else config.seed
         return self._seed
+
+    def reseed(self) -> None:
+        """Find the seed anew when it is used next."""
+        self._seed = None
 
     def record(self, hit: Hit[Any]) -> None:
         """Take notice of a hit that met an activation of this layer."""
@@ -115,6 +120,11 @@ _set: Callable[[Layer], object]  # there is always a `get` before it
 def current() -> Layer:
     """The innermost layer of this context."""
     return _get()
+
+
+def current_if_any() -> Layer:
+    """The same where something may have been armed; else, with less to import, the outermost."""
+    return process if _get is _first_get else _get()
 
 
 def set_current(layer: Layer) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from failpy._arming import When, disable, enable
-from failpy._context import Layer, current, process, set_current
+from failpy._context import Layer, current_if_any, process, set_current
 from failpy._scope import Scope
 from failpy._terms import Terms
 
@@ -48,7 +48,7 @@ class Leftovers:
 
     def before_fixture(self) -> tuple[Mapping[str, Activation], Layer]:
         """What there is before a fixture is set up, to compare with."""
-        return dict(process.activations), current()
+        return dict(process.activations), current_if_any()
 
     def after_fixture(self, fixture: object, before: tuple[Mapping[str, Activation], Layer]) -> None:
         """What the fixture has armed, and the scope that it has opened, stay until it ends."""
@@ -56,7 +56,7 @@ class Leftovers:
         armed = {
             name: each for name, each in process.activations.items() if activations.get(name) is not each
         }
-        here = current()
+        here = current_if_any()
         if armed or here is not layer:
             self._fixtures[fixture] = (armed, [here])
 
@@ -72,7 +72,7 @@ class Leftovers:
         kept = {id(layer) for _, layers in self._fixtures.values() for layer in layers}
         told: list[str] = []
         while True:
-            layer = current()
+            layer = current_if_any()
             if not isinstance(layer, Scope) or layer.closed or id(layer) in kept:
                 return told
             told.append(f"{layer!r} was left open; it was closed: use it in a `with` block")

@@ -17,11 +17,15 @@ E = TypeVar("E", bound=BaseException)
 
 def body_of(item: pytest.Item) -> CodeType | None:
     """The code of the test as it is written, beneath decorators and Hypothesis; None when it has none."""
-    function: Any = inspect.unwrap(getattr(item, "function", _nothing))
-    if function is _nothing:
+    # Not `item.function`: for that, pytest makes the instance of the test's class, and unittest's async
+    # one copies the context of the moment.
+    name = getattr(item, "originalname", None) or item.name
+    function: Any = getattr(getattr(item.parent, "obj", None), name, None)
+    if not callable(function):
         return None
-    function = getattr(getattr(function, "hypothesis", None), "inner_test", function)
-    code: CodeType | None = getattr(inspect.unwrap(function), "__code__", None)
+    function = inspect.unwrap(function)
+    function = inspect.unwrap(getattr(getattr(function, "hypothesis", None), "inner_test", function))
+    code: CodeType | None = getattr(function, "__code__", None)
     return code
 
 
@@ -51,10 +55,6 @@ def located(error: E, item: pytest.Item, word: str) -> E:
         assert traceback is not None
         error.__traceback__ = traceback.tb_next
     return error
-
-
-def _nothing() -> None:
-    """What has no body of its own."""
 
 
 def _line(code: CodeType, word: str) -> tuple[int, str]:

@@ -43,8 +43,14 @@ class Reporting:
             observing.add(self._collector)
         else:
             # A worker began to collect when it imported failpy, with the variable in its environment.
-            self._folder = os.environ[FOLDER]
-            self._collector = next(each for each in observing.now if isinstance(each, Collector))
+            self._folder = self._before or ""
+            mine = [each for each in observing.now if isinstance(each, Collector)]
+            if not mine:
+                raise pytest.UsageError(
+                    "--failpoints-report needs workers on this machine, with the environment of the run: "
+                    "leave the report out where they are elsewhere"
+                )
+            self._collector = mine[0]
         config.pluginmanager.register(self, "failpy-reporting")
 
     def begin_test(self, item: pytest.Item) -> None:
@@ -80,7 +86,9 @@ class Reporting:
 
     def _judge(self, found: Coverage) -> None:
         least = self._options.fail_under
-        if least is not None and found.percent < least:
+        if least and not found.points:
+            self._wrong.append("no failpoint was declared, so --failpoints-fail-under has nothing to look at")
+        elif least is not None and found.percent < least:
             have = percentage(found.fired, found.points)
             self._wrong.append(
                 f"{have} of the failpoints have fired, less than the {least:g} % of --failpoints-fail-under"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextvars import Context
 from threading import current_thread, get_ident
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,10 @@ class Trial(Observer):
 
     def __init__(self, item: pytest.Item) -> None:
         self.item = item
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin, or begin anew: other plugins run a test again that has failed."""
         self.scope: Scope | None = None
         self.activations: deque[tuple[Activation, Layer]] = deque(maxlen=_KEPT)
         self.hits: deque[Hit[Any]] = deque(maxlen=_KEPT)
@@ -82,8 +87,12 @@ class Trial(Observer):
             opened = _scope_of(self.item)
             opened.open()
             opened.at_home(body_of(self.item))
-            set_current(opened)
             self.scope = opened
+            set_current(opened)
+            # unittest's async test case has copied the context long before, when it was made.
+            context = getattr(getattr(self.item, "instance", None), "_asyncioTestContext", None)
+            if isinstance(context, Context):
+                context.run(set_current, opened)
         return self.scope
 
     def layer(self) -> Layer | None:
@@ -132,7 +141,17 @@ class Trial(Observer):
             set_current(opened.open_ancestor())
         if not self._is_concluded:  # the body never ran, so there is nothing that it should have reached
             opened.excuse()
-        opened.finish(raised)
+        try:
+            opened.finish(raised)
+        except BaseException as said:
+            raise self.located(said) from None
+
+    def abandon(self) -> None:
+        """pytest was interrupted: close the scope, and say nothing."""
+        if self.scope is not None and not self.scope.closed:
+            if current() is self.scope:
+                set_current(self.scope.open_ancestor())
+            self.scope.close()
 
     def in_thread(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Run the test's function; in another thread than the test's own, in a copy of its scope.

@@ -14,7 +14,7 @@ import pytest
 
 from failpy import _options
 from failpy._arming import disable, enable
-from failpy._carrying import carried, carrying, is_async, per_thread
+from failpy._carrying import carried, carrying, is_async, is_repeated, per_thread
 from failpy._config import config as switches
 from failpy._context import process
 from failpy._errors import FailpointError, LeftArmedWarning
@@ -65,6 +65,7 @@ class Run:
         self._config = config
         self._options = _options.read(config)
         self._trial: Trial | None = None
+        self._interrupted: Trial | None = None
         self._leftovers = Leftovers()
         self._reporting: Reporting | None = None
         self._seed_before = switches.seed
@@ -81,23 +82,27 @@ class Run:
             switches.seed = int.from_bytes(os.urandom(4), "big")
         # Workers of pytest-xdist are given the options, and so the same seed.
         self._config.option.failpoints_seed = None if switches.seed is None else str(switches.seed)
-        try:
-            enable(process, options.terms, early=True)
-        except FailpointError as exc:
-            switches.seed = self._seed_before
-            raise pytest.UsageError(f"--failpoints cannot be applied: {exc}") from None
-        self._leftovers.begin()
-        threading.excepthook = self._hook
+        process.reseed()
         if options.collects and not self._config.option.collectonly:
             from failpy._reporting import Reporting
 
             self._reporting = Reporting(self._config, options)
+        try:
+            enable(process, options.terms, early=True)
+        except FailpointError as exc:
+            self.end()
+            raise pytest.UsageError(f"--failpoints cannot be applied: {exc}") from None
+        self._leftovers.begin()
+        threading.excepthook = self._hook
 
     def end(self) -> None:
         """The run is over: put back what it has changed."""
+        if self._interrupted is not None:
+            self._interrupted.abandon()
         if threading.excepthook is self._hook:
             threading.excepthook = self._hook_before
         switches.seed = self._seed_before
+        process.reseed()
         for name in self._options.terms:
             if name in process.activations:
                 disable(process, name)
@@ -134,10 +139,8 @@ class Run:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Where pytest-run-parallel is there, give each of its threads a scope of its own."""
-        if not hasattr(self._config.option, "parallel_threads"):
-            return
         for item in items:
-            if isinstance(item, pytest.Function) and takes_part(item) and not is_async(item.obj):
+            if isinstance(item, pytest.Function) and is_repeated(item) and takes_part(item):
                 item.obj = per_thread(item.obj, self._in_thread)
 
     def _in_thread(self, function: Any, args: Any, kwargs: Any) -> Any:
@@ -157,6 +160,9 @@ class Run:
             self._reporting.begin_test(item)
         try:
             return (yield)
+        except BaseException:
+            self._interrupted = trial  # pytest takes its fixtures down later, still in its scope
+            raise
         finally:
             observing.drop(trial)
             self._trial = None
@@ -167,8 +173,10 @@ class Run:
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Open the scope of the test, before its fixtures."""
         __tracebackhide__ = True
+        trial = self.trial_of(item)
+        if trial.scope is not None:
+            trial.begin()
         if takes_part(item):
-            trial = self.trial_of(item)
             try:
                 trial.open()
             except (FailpointError, TypeError, ValueError) as exc:
@@ -214,20 +222,21 @@ class Run:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
         """The end of the fixtures, and after it what is left over."""
-        trial = self.trial_of(item)
+        raised: BaseException | None = None
         try:
-            result = yield
+            return (yield)
         except BaseException as exc:
-            trial.close(exc)
-            self._leftovers.take()
+            raised = exc
             raise
-        try:
-            trial.close(None)
         finally:
-            told = self._leftovers.take()
-        for each in told:
-            item.warn(LeftArmedWarning(f"{item.nodeid}: {each}"))
-        return result
+            self._take_down(self.trial_of(item), raised)
+
+    def _take_down(self, trial: Trial, raised: BaseException | None) -> None:
+        try:
+            trial.close(raised)
+        finally:
+            for each in self._leftovers.take():
+                trial.item.warn(LeftArmedWarning(f"{trial.item.nodeid}: {each}"))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
