@@ -3,6 +3,8 @@
     from failpy import fail, failpoint
 
 `fail` is this package itself, so that `fail.scope`, `fail.point` and the rest are its functions.
+
+PYTEST_DONT_REWRITE: pytest would warn where a program that imports this runs it.
 """
 
 import os as _os

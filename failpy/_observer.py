@@ -32,6 +32,9 @@ class Observer:
     def injected(self, hit: Hit[Any], error: BaseException, layer: Layer) -> None:
         """A hit is about to raise this exception."""
 
+    def scope_closed(self, layer: Layer) -> None:
+        """A scope has closed."""
+
     def ended(self, hit: Hit[Any], ending: str) -> None:
         """A scope has closed, and this is what became of the exception that the hit injected."""
 
@@ -53,6 +56,11 @@ class _Observing:
         for observer in self.now:
             for activation in activations:
                 observer.armed(activation, layer)
+
+    def scope_closed(self, layer: Layer) -> None:
+        """Tell of this scope that has closed."""
+        for observer in self.now:
+            observer.scope_closed(layer)
 
     def add(self, observer: Observer) -> None:
         """Tell one more."""

@@ -15,6 +15,7 @@ from failpy._context import Layer, current, process, set_current
 from failpy._endings import Allowed
 from failpy._errors import FailpointError, ScopeError, Unwind
 from failpy._failures import tell, without_unwinding
+from failpy._observer import observing
 from failpy._registry import lock
 from failpy._strict import verdict
 from failpy._terms import Term, Terms
@@ -156,6 +157,7 @@ class Scope(Armory):
         __tracebackhide__ = True
         unfinished = self._unfinished()
         self.close()
+        observing.scope_closed(self)
         for order in self._orders:
             order.close()
         self._tell(raised, unfinished)

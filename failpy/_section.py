@@ -47,10 +47,13 @@ def _last(lines: list[str]) -> list[str]:
     return [f"... {len(lines) - _SHOWN:,} more", *lines[-_SHOWN:]]
 
 
-def _everything(trial: Trial) -> list[tuple[Activation, Layer]]:
-    held = {id(activation) for activation, _ in trial.activations}
-    earlier = [(each, process) for each in process.activations.values() if id(each) not in held]
-    return [*earlier, *trial.activations]
+def _everything(trial: Trial) -> list[tuple[Activation, Layer | None]]:
+    armed = trial.activations()
+    held = {id(activation) for activation, _ in armed}
+    earlier: list[tuple[Activation, Layer | None]] = [
+        (each, process) for each in process.activations.values() if id(each) not in held
+    ]
+    return earlier + armed
 
 
 def _armed(trial: Trial) -> list[str]:

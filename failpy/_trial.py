@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextvars import Context
 from threading import current_thread, get_ident
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from failpy._arming import named_terms
 from failpy._context import Layer, current, inside, process, set_current
@@ -43,7 +44,6 @@ class Trial(Observer):
 
     Attributes:
         scope: The scope of the test; None for one that asks for none.
-        activations: What was armed while it ran, with where.
         hits: The last hits of the process scope.
         raised: What its body raised.
     """
@@ -55,7 +55,8 @@ class Trial(Observer):
     def begin(self) -> None:
         """Begin, or begin anew: other plugins run a test again that has failed."""
         self.scope: Scope | None = None
-        self.activations: deque[tuple[Activation, Layer]] = deque(maxlen=_KEPT)
+        self._armed: deque[tuple[Activation, ref[Layer]]] = deque(maxlen=_KEPT)
+        self._closed: deque[Layer] = deque(maxlen=_KEPT)
         self.hits: deque[Hit[Any]] = deque(maxlen=_KEPT)
         self.raised: BaseException | None = None
         self._thread = get_ident()
@@ -66,7 +67,12 @@ class Trial(Observer):
 
     def armed(self, activation: Activation, layer: Layer) -> None:
         """Remember it."""
-        self.activations.append((activation, layer))
+        # Weakly, so that a scope which the test abandons can be collected, and say so.
+        self._armed.append((activation, ref(layer)))
+
+    def scope_closed(self, layer: Layer) -> None:
+        """Keep a scope of the test for what it has to tell."""
+        self._closed.append(layer)
 
     def hit(self, hit: Hit[Any], layer: Layer | None) -> None:
         """Remember one of the process scope; a scope has a trace of its own."""
@@ -183,10 +189,14 @@ class Trial(Observer):
 
     def scopes(self) -> Iterator[Layer]:
         """The layers in which something was armed, the outermost first."""
-        found = {id(layer): layer for _, layer in self.activations}
+        found = {id(layer): layer for _, layer in self.activations() if layer is not None}
         if self.scope is not None:
             found.setdefault(id(self.scope), self.scope)
         yield from found.values()
+
+    def activations(self) -> list[tuple[Activation, Layer | None]]:
+        """What was armed while it ran, with where; that is None where it is gone."""
+        return [(activation, layer()) for activation, layer in tuple(self._armed)]
 
 
 def _scope_of(item: pytest.Item) -> Scope:

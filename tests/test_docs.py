@@ -90,7 +90,9 @@ def test_the_api_page_has_every_public_name() -> None:
 
 
 def test_the_layers_in_contributing_are_those_that_are_checked() -> None:
-    table = re.findall(r"`(_\w+)`", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = "".join(re.findall(r"^\| .* \| `.*$", text, re.MULTILINE))
+    table = re.findall(r"`(\w+)`", rows)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     contract = project["tool"]["importlinter"]["contracts"][0]
     assert table == contract["layers"]

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from failpy import fail, failpoint
+from failpy._config import config
 from failpy._registry import armed
 
 
@@ -543,7 +544,8 @@ def test_the_draws_of_a_point_depend_on_the_seed_and_its_name_only(name: str) ->
     assert 0 < sum(alone) < 40
 
 
-def test_a_seed_is_drawn_and_shown(name: str) -> None:
+def test_a_seed_is_drawn_and_shown(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "seed", None)  # which the plugin has drawn for the run
     fail.point(name)
     scope = fail.scope({name: "raise"})
     with pytest.raises(fail.NeverFired, match=f"seed {scope.seed}"), scope:
