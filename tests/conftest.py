@@ -12,6 +12,8 @@ from failpy import fail
 from failpy._context import process
 from failpy._registry import armed
 
+pytest_plugins = "pytester"
+
 _numbers = count()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from failpy import fail
+from tests.ids import without_addresses
 
 
 def save(name: str) -> None:
@@ -115,7 +116,7 @@ def test_a_broad_except_that_hid_a_fault_is_a_failure(name: str) -> None:
 @pytest.mark.parametrize(
     "allowed",
     [[swallows], ["swallows"], "swallows", ["test_endings.py:swallows"], ["tests/test_endings.py:swallows"]],
-    ids=str,
+    ids=without_addresses,
 )
 def test_a_function_that_may_swallow(allowed: Any, name: str) -> None:
     with fail.scope({name: "raise(KeyError)"}, on_swallowed="error", may_swallow=allowed):
@@ -128,7 +129,7 @@ def test_methods_may_be_named_with_or_without_their_class(name: str) -> None:
             Store().flush(name)
 
 
-@pytest.mark.parametrize("allowed", [["save"], ["other.py:swallows"], [save]], ids=str)
+@pytest.mark.parametrize("allowed", [["save"], ["other.py:swallows"], [save]], ids=without_addresses)
 def test_another_function_is_no_excuse(allowed: Any, name: str) -> None:
     with (
         pytest.raises(ExceptionGroup),

@@ -10,6 +10,7 @@ from typing import Any, Literal, Optional
 import pytest
 
 from failpy import fail, failpoint
+from tests.ids import without_addresses
 
 ACCEPTED = [
     (str, "x"), (int, 3), (float, 2.5), (float, 3), (bool, True), (list, [1]), (dict, {"a": 1}),
@@ -23,7 +24,7 @@ REFUSED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("returns", "value"), ACCEPTED, ids=repr)
+@pytest.mark.parametrize(("returns", "value"), ACCEPTED, ids=without_addresses)
 def test_accepted(returns: Any, value: object, name: str) -> None:
     @failpoint(name, returns=returns)
     def function() -> Any:
@@ -33,7 +34,7 @@ def test_accepted(returns: Any, value: object, name: str) -> None:
         assert function() is value
 
 
-@pytest.mark.parametrize(("returns", "value"), REFUSED, ids=repr)
+@pytest.mark.parametrize(("returns", "value"), REFUSED, ids=without_addresses)
 def test_refused_when_enabling(returns: Any, value: object, name: str) -> None:
     @failpoint(name, returns=returns)
     def function() -> Any:
