@@ -306,8 +306,8 @@ class Activation:
             from random import Random
 
             # Of the seed and the name, so that the draws of one point are the same whatever others do.
-            layer = self._layer()
-            self._random = Random(f"{layer.seed if layer is not None else 0}:{self.name}")
+            layer = self._layer() or Layer(seed=0)
+            self._random = Random(f"{layer.seed}:{layer.salt}{self.name}")
         return self._random.random()
 
     def retire(self) -> None:

@@ -10,11 +10,12 @@ from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from failpy._context import Layer, inside
+from failpy._errors import FailpointPanic, Unwind
 
 if TYPE_CHECKING:
     import pytest
 
-__all__ = ["carried", "carrying", "is_async", "is_repeated", "per_thread"]
+__all__ = ["carried", "carrying", "is_async", "is_repeated", "original", "per_thread"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 Where = Callable[[], Layer | None]
@@ -40,7 +41,7 @@ def carried(function: F, where: Where) -> F:
             body = function(*args, **kwargs)
             try:
                 while True:
-                    with _in(where()):
+                    with _in(where()), _standing_in():
                         try:
                             item = await anext(body)
                         except StopAsyncIteration:
@@ -55,10 +56,35 @@ def carried(function: F, where: Where) -> F:
     @wraps(function)
     async def coroutine(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
-        with _in(where()):
+        with _in(where()), _standing_in():
             return await function(*args, **kwargs)
 
     return cast("F", coroutine)
+
+
+class StandIn(Exception):  # noqa: N818 - it is another's
+    """What an async test raises in place of what would end the task that anyio runs many tests in."""
+
+    def __init__(self, original: BaseException) -> None:
+        super().__init__(f"{type(original).__name__}: {original}")
+        self.original = original
+
+
+@contextmanager
+def _standing_in() -> Iterator[None]:
+    try:
+        yield
+    except (FailpointPanic, Unwind) as exc:
+        raise StandIn(exc) from None
+    except BaseExceptionGroup as exc:
+        if isinstance(exc, Exception) or exc.subgroup((FailpointPanic, Unwind)) is None:
+            raise
+        raise StandIn(exc) from None
+
+
+def original(error: BaseException) -> BaseException:
+    """What was raised, beneath the one that stands in for it."""
+    return error.original if isinstance(error, StandIn) else error
 
 
 def _in(layer: Layer | None) -> inside | nullcontext[None]:

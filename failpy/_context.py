@@ -36,7 +36,7 @@ class Layer:
     A layer that has closed holds no activations, so it needs no check of its own on the way out.
     """
 
-    __slots__ = ("__weakref__", "_seed", "activations", "behind", "closed", "parent", "revision")
+    __slots__ = ("__weakref__", "_seed", "activations", "behind", "closed", "parent", "revision", "salt")
 
     def __init__(self, parent: Layer | None = None, seed: int | None = None) -> None:
         self.activations: dict[str, Activation] = {}
@@ -44,6 +44,7 @@ class Layer:
         self.behind: Layer | None = None  # what a muted block hides
         self.closed = False
         self.revision = 0  # counts what was armed and disarmed
+        self.salt = ""  # what draws depend on besides the seed
         self._seed = seed
 
     @property

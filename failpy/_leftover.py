@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from failpy._arming import When, disable, enable
+from failpy._arming import disable
 from failpy._context import Layer, current_if_any, process, set_current
 from failpy._scope import Scope
-from failpy._terms import Terms
+from failpy._standing import Standing
 
 if TYPE_CHECKING:
     from failpy._activation import Activation
@@ -17,34 +17,16 @@ __all__ = ["Leftovers"]
 
 
 class Leftovers:
-    """What is armed for the whole run, and what fixtures of a wider scope than a test have armed.
+    """What a test leaves behind, but for what stands for the run and what fixtures of a wider scope hold.
 
-    Everything else that is armed in the process scope when a test is over is left over from it.
+    Args:
+        standing: What stands for the run.
     """
 
-    def __init__(self) -> None:
-        self._armed: dict[str, Activation] = {}
-        self._terms: dict[str, tuple[Terms, When | None]] = {}
+    def __init__(self, standing: Standing) -> None:
+        self._standing = standing
+        self._outside = current_if_any()
         self._fixtures: dict[object, tuple[dict[str, Activation], list[Layer]]] = {}
-
-    def begin(self) -> None:
-        """What is armed now stays armed for the run."""
-        self._armed = dict(process.activations)
-        self._terms = {name: (each.terms, each.when) for name, each in self._armed.items()}
-
-    def renew(self) -> None:
-        """Before a test: let what is armed for the run begin anew, with fresh counts and draws."""
-        for name, activation in self._armed.items():
-            mine = process.activations.get(name)
-            if mine is activation and activation.hits == 0:
-                continue
-            if mine is None or mine is activation:
-                self._arm(name)
-
-    def _arm(self, name: str) -> None:
-        terms, when = self._terms[name]
-        enable(process, {name: terms}, when=when, early=True)
-        self._armed[name] = process.activations[name]
 
     def before_fixture(self) -> tuple[Mapping[str, Activation], Layer]:
         """What there is before a fixture is set up, to compare with."""
@@ -73,7 +55,7 @@ class Leftovers:
         told: list[str] = []
         while True:
             layer = current_if_any()
-            if not isinstance(layer, Scope) or layer.closed or id(layer) in kept:
+            if not isinstance(layer, Scope) or layer.closed or id(layer) in kept or layer is self._outside:
                 return told
             told.append(f"{layer!r} was left open; it was closed: use it in a `with` block")
             set_current(layer.open_ancestor())
@@ -81,17 +63,14 @@ class Leftovers:
 
     def _take_armed(self) -> list[str]:
         kept = {id(each) for armed, _ in self._fixtures.values() for each in armed.values()}
-        kept |= {id(each) for each in self._armed.values()}
         told = []
         for name, activation in tuple(process.activations.items()):
-            if id(activation) in kept:
+            if id(activation) in kept or self._standing.holds(activation):
                 continue
             told.append(
                 f"failpoint {name!r} was left armed in the process scope, with {activation.terms}; it was "
                 "disarmed: use fail.scope or the marker, or fail.disable it where the test ends"
             )
             disable(process, name)
-        for name in self._armed:
-            if name not in process.activations:
-                self._arm(name)
+        self._standing.put_back()
         return told

@@ -134,7 +134,8 @@ def _reports(given: Iterable[str]) -> dict[str, str]:
         if kind not in KINDS or (path and not KINDS[kind]):
             raise pytest.UsageError(
                 f"--failpoints-report={each} is none of the reports there are: write "
-                "--failpoints-report=term, or json, html or lcov, with :FILE after it for another file"
+                "--failpoints-report=term, or json, html or lcov, with :FILE after it for another file "
+                "(and --failpoints-report=term where a path of tests comes next)"
             )
         reports[kind] = path or KINDS[kind]
     return reports

@@ -12,6 +12,7 @@ from weakref import ref
 
 from failpy._arming import named_terms
 from failpy._context import Layer, current, inside, process, set_current
+from failpy._errors import FailpointError, NeverFired, UnknownFailpoint
 from failpy._gate import current_task, task_name
 from failpy._hit import Hit
 from failpy._locating import body_of, located
@@ -61,6 +62,7 @@ class Trial(Observer):
         self.raised: BaseException | None = None
         self._thread = get_ident()
         self._has_copies = False
+        self._said: BaseException | None = None
         self._is_concluded = False
 
     # --- what an observer is told ---
@@ -127,11 +129,21 @@ class Trial(Observer):
         except BaseException as said:
             if kept:
                 kept.clear()  # it is in the group
+            self._said = said
             raise self.located(said) from None
 
     def located(self, error: BaseException) -> BaseException:
         """The error, as if it came from the test itself."""
         return located(error, self.item, MARKER)
+
+    def insists(self, error: BaseException) -> bool:
+        """Whether this is a strict verdict on the test, which a mere `xfail` does not expect."""
+        if error is not self._said or not isinstance(error, NeverFired | UnknownFailpoint):
+            return False
+        mark = self.item.get_closest_marker("xfail")
+        expected = () if mark is None else mark.kwargs.get("raises", ())
+        named = expected if isinstance(expected, tuple) else (expected,)
+        return not any(each in (NeverFired, UnknownFailpoint, FailpointError) for each in named)
 
     def close(self, raised: BaseException | None) -> None:
         """All is over, fixtures too.

@@ -14,7 +14,7 @@ import pytest
 
 from failpy import _options
 from failpy._arming import disable, enable
-from failpy._carrying import carried, carrying, is_async, is_repeated, per_thread
+from failpy._carrying import carried, carrying, is_async, is_repeated, original, per_thread
 from failpy._config import config as switches
 from failpy._context import process
 from failpy._errors import FailpointError, LeftArmedWarning
@@ -22,6 +22,7 @@ from failpy._failures import is_recorded
 from failpy._leftover import Leftovers
 from failpy._observer import observing
 from failpy._scope import Scope
+from failpy._standing import Standing
 from failpy._trial import MARKER, Trial, takes_part
 
 if TYPE_CHECKING:
@@ -66,7 +67,9 @@ class Run:
         self._options = _options.read(config)
         self._trial: Trial | None = None
         self._interrupted: Trial | None = None
-        self._leftovers = Leftovers()
+        self._standing = Standing()
+        self._leftovers = Leftovers(self._standing)
+        self._worked: set[str] = set()
         self._reporting: Reporting | None = None
         self._seed_before = switches.seed
         self._hook_before = threading.excepthook
@@ -92,7 +95,7 @@ class Run:
         except FailpointError as exc:
             self.end()
             raise pytest.UsageError(f"--failpoints cannot be applied: {exc}") from None
-        self._leftovers.begin()
+        self._standing.begin()
         threading.excepthook = self._hook
 
     def end(self) -> None:
@@ -103,6 +106,7 @@ class Run:
             threading.excepthook = self._hook_before
         switches.seed = self._seed_before
         process.reseed()
+        process.salt = ""
         for name in self._options.terms:
             if name in process.activations:
                 disable(process, name)
@@ -153,7 +157,7 @@ class Run:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         """One test from beginning to end."""
-        self._leftovers.renew()
+        self._standing.renew(item.nodeid)
         trial = self._trial = Trial(item)
         observing.add(trial)
         if self._reporting is not None:
@@ -194,6 +198,8 @@ class Run:
         before = None if fixturedef.scope == "function" else self._leftovers.before_fixture()
         try:
             return (yield)
+        except Exception as exc:
+            raise original(exc)  # noqa: B904 - it is the exception itself
         finally:
             fixturedef.func = function  # type: ignore[misc]
             if before is not None:
@@ -214,8 +220,9 @@ class Run:
             with carrying(item, self._layer):
                 result = yield
         except BaseException as exc:
-            trial.conclude(exc)
-            raise
+            raised = original(exc)
+            trial.conclude(raised)
+            raise raised  # noqa: B904 - it is the exception itself
         trial.conclude(None)
         return result
 
@@ -226,8 +233,8 @@ class Run:
         try:
             return (yield)
         except BaseException as exc:
-            raised = exc
-            raise
+            raised = original(exc)
+            raise raised  # noqa: B904 - as above
         finally:
             self._take_down(self.trial_of(item), raised)
 
@@ -240,14 +247,46 @@ class Run:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
-        self, item: pytest.Item
+        self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Add to a failure what the failpoints did."""
         report = yield
-        if report.failed and self._trial is not None and self._trial.item is item:
+        trial, excinfo = self._trial, call.excinfo
+        if trial is None or trial.item is not item:
+            return report
+        if hasattr(report, "wasxfail") and excinfo is not None and trial.insists(excinfo.value):
+            # `xfail` is about what the test finds out, and a fault that was never injected finds out nothing.
+            del report.wasxfail
+            report.outcome = "failed"
+            report.longrepr = item.repr_failure(excinfo)
+        if report.failed:
             from failpy._section import section
 
-            text = section(self._trial, self._config)
+            text = section(trial, self._config)
             if text:
                 report.sections.append(("Failpoints", text))
         return report
+
+    # --- after the tests ---
+
+    def pytest_sessionfinish(self) -> None:
+        """In a worker of pytest-xdist: tell the run what has done its work here."""
+        output = getattr(self._config, "workeroutput", None)
+        if output is not None:
+            self._standing.in_vain(())
+            output["failpoints_worked"] = sorted(self._standing.worked)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Hear what has done its work in a worker."""
+        self._worked |= set(getattr(node, "workeroutput", {}).get("failpoints_worked", ()))
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say which failpoints of the options did nothing in the whole run."""
+        if self._config.option.collectonly:
+            return
+        told = self._standing.in_vain(self._worked)
+        if told:
+            terminalreporter.section("failpoints armed in vain", yellow=True)
+            for each in told:
+                terminalreporter.write_line(each)

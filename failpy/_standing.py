@@ -1,0 +1,80 @@
+"""Standing terms: what is armed in the process scope for a whole run of pytest."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from failpy._arming import When, enable
+from failpy._context import process
+from failpy._registry import declared, unknown
+from failpy._strict import complaint_of
+from failpy._terms import Terms
+
+if TYPE_CHECKING:
+    from failpy._activation import Activation
+
+__all__ = ["Standing"]
+
+
+class Standing:
+    """What is armed when the run begins: by its options, or by the environment.
+
+    Attributes:
+        worked: The names of those that did their work in some test.
+    """
+
+    def __init__(self) -> None:
+        self.worked: set[str] = set()
+        self._armed: dict[str, Activation] = {}
+        self._terms: dict[str, tuple[Terms, When | None]] = {}
+
+    def begin(self) -> None:
+        """What is armed now stands."""
+        self._armed = dict(process.activations)
+        self._terms = {name: (each.terms, each.when) for name, each in self._armed.items()}
+
+    def holds(self, activation: Activation) -> bool:
+        """Whether this is one of them."""
+        return self._armed.get(activation.name) is activation
+
+    def renew(self, nodeid: str) -> None:
+        """Before a test: let them begin anew, with fresh counts, and draws that depend on the test alone."""
+        process.salt = nodeid
+        self._note()
+        for name, activation in self._armed.items():
+            mine = process.activations.get(name)
+            if mine is None or (mine is activation and activation.hits):
+                self._arm(name)
+
+    def put_back(self) -> None:
+        """Arm again what a test has disarmed."""
+        self._note()
+        for name in self._armed:
+            if name not in process.activations:
+                self._arm(name)
+
+    def in_vain(self, worked: Collection[str]) -> list[str]:
+        """After the run: what is to be said of those that did nothing in any test.
+
+        Args:
+            worked: The names of those that did their work in other processes.
+        """
+        self._note()
+        told = []
+        for name, activation in self._armed.items():
+            if name not in self.worked and name not in worked:
+                complaint = unknown(name) if declared(name) is None else complaint_of(activation)
+                if complaint is not None:
+                    told.append(str(complaint))
+        return told
+
+    def _note(self) -> None:
+        for name, activation in self._armed.items():
+            if activation.hits and complaint_of(activation) is None:
+                self.worked.add(name)
+
+    def _arm(self, name: str) -> None:
+        terms, when = self._terms[name]
+        enable(process, {name: terms}, when=when, early=True)
+        self._armed[name] = process.activations[name]
