@@ -15,7 +15,7 @@ from failpy._errors import FailpointPanic, Unwind
 if TYPE_CHECKING:
     import pytest
 
-__all__ = ["carried", "carrying", "is_async", "is_repeated", "original", "per_thread"]
+__all__ = ["carried", "carrying", "is_async", "is_repeated", "original", "per_thread", "standing_in"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 Where = Callable[[], Layer | None]
@@ -41,7 +41,7 @@ def carried(function: F, where: Where) -> F:
             body = function(*args, **kwargs)
             try:
                 while True:
-                    with _in(where()), _standing_in():
+                    with _in(where()), standing_in():
                         try:
                             item = await anext(body)
                         except StopAsyncIteration:
@@ -56,14 +56,17 @@ def carried(function: F, where: Where) -> F:
     @wraps(function)
     async def coroutine(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
-        with _in(where()), _standing_in():
+        with _in(where()), standing_in():
             return await function(*args, **kwargs)
 
     return cast("F", coroutine)
 
 
 class StandIn(Exception):  # noqa: N818 - it is another's
-    """What an async test raises in place of what would end the task that anyio runs many tests in."""
+    """What a test raises in place of what would end the task, or the thread, that a plugin runs it in.
+
+    anyio runs many tests in one task, and pytest-run-parallel lets its threads wait for each other.
+    """
 
     def __init__(self, original: BaseException) -> None:
         super().__init__(f"{type(original).__name__}: {original}")
@@ -71,7 +74,8 @@ class StandIn(Exception):  # noqa: N818 - it is another's
 
 
 @contextmanager
-def _standing_in() -> Iterator[None]:
+def standing_in() -> Iterator[None]:
+    """A block that lets out what it raises, or what stands in for it."""
     try:
         yield
     except (FailpointPanic, Unwind) as exc:

@@ -14,7 +14,7 @@ from failpy._endings import Endings
 from failpy._failures import Failures
 from failpy._hit import Hit
 from failpy._observer import Observer, observing
-from failpy._registry import declared, names
+from failpy._registry import all_declared, declared
 from failpy._returns import describe
 from failpy._tally import Tally
 from failpy._terms import Raise, Term
@@ -81,16 +81,17 @@ class Collector(Observer):
         """Count it; and write the tally down now if this process may not live to do so later."""
         del layer
         chosen = hit.chosen
+        fired = chosen is not None and chosen.action != "off"
+        is_fault, label = self._label(hit.point, chosen) if chosen is not None and fired else (False, "")
         with self._lock:
             self._hits += 1
             point = self._tally[hit.point]
             point.hits += 1
             test = point.test(self.test) if self.test else {}
             test["hits"] = test.get("hits", 0) + 1
-            if chosen is not None and chosen.action != "off":
+            if fired:
                 point.fired += 1
                 test["fired"] = test.get("fired", 0) + 1
-                is_fault, label = self._label(hit.point, chosen)
                 (point.injected if is_fault else point.others)[label] += 1
             if self._writes and (self._is_due() or (chosen is not None and chosen.action in _LAST)):
                 self.write()
@@ -136,13 +137,11 @@ class Collector(Observer):
     def tally(self) -> Tally:
         """The tally, with every point that this process has declared."""
         with self._lock:
-            for name in names():
-                point = declared(name)
-                if point is not None:
-                    mine = self._tally[name]
-                    mine.sites |= set(point.places)
-                    mine.returns = "" if point.returns is None else describe(point.returns)
-                    mine.faults = [str(fault) for fault in point.faults]
+            for point in all_declared():
+                mine = self._tally[point.name]
+                mine.sites |= set(point.places)
+                mine.returns = "" if point.returns is None else describe(point.returns)
+                mine.faults = [str(fault) for fault in point.faults]
             return self._tally
 
     def write(self, files: Iterable[str] = ()) -> None:
@@ -254,7 +253,7 @@ def _same(one: Term, other: Term) -> bool:
 def _identity(term: Raise) -> tuple[Any, ...]:
     """What tells faults apart: two `OSError` with one errno are the same fault, whatever they say."""
     try:
-        error = term.make()
+        error = term.make(importing=False)  # an import could wait for a thread that waits for this one
     except Exception:  # the exception of a program may do anything when it is made
         return (_bare(term),)
     if isinstance(error, OSError) and error.errno is not None:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from threading import current_thread
 from types import FrameType
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from weakref import ref
 
 from failpy._errors import Failure, Unwind
 from failpy._gate import current_task, task_name
@@ -21,13 +21,16 @@ if TYPE_CHECKING:
 __all__ = ["Failures", "chain_of", "here", "is_recorded", "note", "tell", "without_unwinding"]
 
 
-_all: WeakSet[Failures] = WeakSet()
+_KEPT = 1000
+# By the `id` of an exception, which is no other's as long as the scope that recorded it lives.
+_recorded: dict[int, ref[Failures]] = {}
 
 
 def is_recorded(error: BaseException) -> bool:
     """Whether this exception killed a thread or a task, and a scope that still lives tells of it."""
-    with lock:
-        return any(id(error) in each.deaths for each in _all)
+    found = _recorded.get(id(error))
+    failures = None if found is None else found()
+    return failures is not None and id(error) in failures.deaths
 
 
 def here() -> str:
@@ -48,7 +51,6 @@ class Failures:
         self._futures: list[Watched] = []
         self._tasks: list[Task[Any]] = []
         self._told: set[int] = set()
-        _all.add(self)
         self.deaths: dict[int, str] = {}
         """Where an exception killed something, by its `id`."""
 
@@ -66,6 +68,9 @@ class Failures:
             if self._closed or isinstance(error, Unwind) or id(error) in self.deaths:
                 return
             self.deaths[id(error)] = where
+            _recorded[id(error)] = ref(self)
+            if len(_recorded) > _KEPT:
+                del _recorded[next(iter(_recorded))]
             self._errors.append(error)
         note(error, f"in {where}")
 

@@ -24,6 +24,7 @@ __all__ = [
     "Site",
     "Switch",
     "activations",
+    "all_declared",
     "armed",
     "body_site",
     "check",
@@ -258,6 +259,11 @@ def names() -> list[str]:
     """The declared names, sorted."""
     with lock:
         return sorted(_declared)
+
+
+def all_declared() -> list[Declared[Any]]:
+    """The declared points; without the lock, for who may hold others."""
+    return list(_declared.values())
 
 
 def declared(name: str) -> Declared[Any] | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from failpy._arming import named_terms
+from failpy._carrying import standing_in
 from failpy._context import Layer, current, inside, process, set_current
 from failpy._errors import FailpointError, NeverFired, UnknownFailpoint
 from failpy._gate import current_task, task_name
@@ -187,16 +188,20 @@ class Trial(Observer):
             if activation.when is not None:
                 copied.enable(name, activation.terms, when=activation.when)
         own = {name: copied if value is self.scope else value for name, value in kwargs.items()}
+        raised: BaseException | None = None
+        result = None
         try:
             with inside(copied):
                 result = function(*args, **own)
         except BaseException as exc:
-            copied.finish(exc)
-            raise
-        try:
-            copied.finish(None)
-        except BaseException as said:
-            raise self.located(said) from None
+            raised = exc
+        with standing_in():
+            try:
+                copied.finish(raised)
+            except BaseException as said:
+                raise self.located(said) from None
+            if raised is not None:
+                raise raised
         return result
 
     def scopes(self) -> Iterator[Layer]:

@@ -17,7 +17,7 @@ from failpy._arming import disable, enable
 from failpy._carrying import carried, carrying, is_async, is_repeated, original, per_thread
 from failpy._config import config as switches
 from failpy._context import process
-from failpy._errors import FailpointError, LeftArmedWarning
+from failpy._errors import FailpointError, LeftArmedWarning, TermSyntaxError
 from failpy._failures import is_recorded
 from failpy._leftover import Leftovers
 from failpy._observer import observing
@@ -70,6 +70,7 @@ class Run:
         self._standing = Standing()
         self._leftovers = Leftovers(self._standing)
         self._worked: set[str] = set()
+        self._is_late = False
         self._reporting: Reporting | None = None
         self._seed_before = switches.seed
         self._hook_before = threading.excepthook
@@ -78,25 +79,42 @@ class Run:
 
     def _begin(self) -> None:
         options = self._options
-        if options.seed is not None:
-            switches.seed = options.seed
-        elif switches.seed is None and switches.enabled:
+        # Of pytest-xdist, whose workers draw what the run draws.
+        given = getattr(self._config, "workerinput", {}).get("failpoints_seed", options.seed)
+        if given is not None:
+            switches.seed = given
+        elif switches.seed is None:
             # One for the run, so that one number is enough to run any of its tests again.
             switches.seed = int.from_bytes(os.urandom(4), "big")
-        # Workers of pytest-xdist are given the options, and so the same seed.
-        self._config.option.failpoints_seed = None if switches.seed is None else str(switches.seed)
         process.reseed()
         if options.collects and not self._config.option.collectonly:
             from failpy._reporting import Reporting
 
             self._reporting = Reporting(self._config, options)
+        threading.excepthook = self._hook
         try:
             enable(process, options.terms, early=True)
+        except TermSyntaxError:
+            self._is_late = True  # what they name may come with the tests
         except FailpointError as exc:
             self.end()
             raise pytest.UsageError(f"--failpoints cannot be applied: {exc}") from None
         self._standing.begin()
-        threading.excepthook = self._hook
+
+    def pytest_collection_finish(self) -> None:
+        """Now that the tests are imported, arm what names something of theirs."""
+        if not self._is_late:
+            return
+        try:
+            enable(process, self._options.terms)
+        except FailpointError as exc:
+            raise pytest.UsageError(f"--failpoints cannot be applied: {exc}") from None
+        self._standing.begin()
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Give the seed to a worker of pytest-xdist."""
+        node.workerinput["failpoints_seed"] = switches.seed
 
     def end(self) -> None:
         """The run is over: put back what it has changed."""
@@ -281,9 +299,10 @@ class Run:
         """Hear what has done its work in a worker."""
         self._worked |= set(getattr(node, "workeroutput", {}).get("failpoints_worked", ()))
 
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
         """Say which failpoints of the options did nothing in the whole run."""
-        if self._config.option.collectonly:
+        ran = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+        if not ran or self._config.option.collectonly:
             return
         told = self._standing.in_vain(self._worked)
         if told:
