@@ -117,6 +117,11 @@ class Activation:
             return self.hits, self.selected, self.fired
 
     @property
+    def layer(self) -> Layer | None:
+        """Where it is enabled; None when that is gone."""
+        return self._layer()
+
+    @property
     def paused(self) -> int:
         """How many hits wait at a `pause` now."""
         with self._lock:

@@ -51,6 +51,7 @@ class Reporting:
                     "leave the report out where they are elsewhere"
                 )
             self._collector = mine[0]
+        self._collector.begin("", None)  # another run's test may be what starts this one
         config.pluginmanager.register(self, "failpy-reporting")
 
     def begin_test(self, item: pytest.Item) -> None:

@@ -17,7 +17,7 @@ from failpy._errors import FailpointError, ScopeError, Unwind
 from failpy._failures import tell, without_unwinding
 from failpy._observer import observing
 from failpy._registry import lock
-from failpy._strict import verdict
+from failpy._strict import complaint_of, verdict
 from failpy._terms import Term, Terms
 from failpy._wrapping import bound, wrap
 
@@ -188,9 +188,15 @@ class Scope(Armory):
         self._excused = True
 
     def copy(self) -> Scope:
-        """A scope that arms anew what is armed here, but for what has a predicate, with counts of its own."""
+        """A scope that arms anew what is armed here, but for what has a predicate, with counts of its own.
+
+        What has done its work here need not do it there.
+        """
         plain = [each for each in self.activations.values() if not each.passive and each.when is None]
-        terms = {each.name: each.terms for each in plain}
+        terms = {
+            each.name: Terms(each.terms, each.terms.source, optional=complaint_of(each) is None)
+            for each in plain
+        }
         return Scope(self._settings._replace(terms=terms, seed=self.seed))
 
     def _unfinished(self) -> FailpointError | None:

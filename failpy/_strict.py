@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from failpy._activation import Activation
-from failpy._context import Layer
+from failpy._context import Layer, process
 from failpy._errors import FailpointError, NeverFired
 from failpy._order import Order
 from failpy._registry import declared, misses_since, unknown
@@ -61,8 +61,12 @@ def _never_fired(activation: Activation) -> str:
         advice = "let the predicate accept one"
     elif activation.hits == 0:
         misses = misses_since(activation.name, activation.missed_before)
-        what = "execution did not reach it in this scope"
-        advice = "run the code behind it inside the scope, and in no inner one that arms it too"
+        if activation.layer is process:
+            what = "execution did not reach it"
+            advice = "run the code behind it, and in no scope that arms it too"
+        else:
+            what = "execution did not reach it in this scope"
+            advice = "run the code behind it inside the scope, and in no inner one that arms it too"
         if misses:
             what += ", but reached it where the scope does not reach: " + ", ".join(
                 f"{times} time{'s' * (times > 1)} in thread {thread!r}" for thread, times in misses.items()

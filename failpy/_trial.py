@@ -199,6 +199,7 @@ class Trial(Observer):
             try:
                 copied.finish(raised)
             except BaseException as said:
+                self._said = said
                 raise self.located(said) from None
             if raised is not None:
                 raise raised
