@@ -239,18 +239,11 @@ class Armory(Layer):
     @property
     def trace(self) -> list[TraceEntry]:
         """Every hit of a point armed here, in order; of very many, the last 10,000."""
-        return [
-            TraceEntry(
-                hit.point,
-                hit.nth,
-                "" if hit.chosen is None else str(hit.chosen),
-                None if hit.chosen is None else hit.chosen.action,
-                hit.thread,
-                hit.task,
-                self._endings.of(hit),
-            )
-            for hit in tuple(self._trace)
-        ]
+        return [self.entry(hit) for hit in tuple(self._trace)]
+
+    def entry(self, hit: Hit[Any]) -> TraceEntry:
+        """What the trace says of this hit."""
+        return hit.entry(self._endings.of(hit))
 
     # --- what activations tell ---
 

@@ -36,12 +36,14 @@ class Endings:
 
     Args:
         failures: Those of the scope.
+        tells: Whether observers are told of them.
     """
 
-    __slots__ = ("_ended", "_failures", "_injected", "home", "told")
+    __slots__ = ("_ended", "_failures", "_injected", "_tells", "home", "told")
 
-    def __init__(self, failures: Failures) -> None:
+    def __init__(self, failures: Failures, *, tells: bool = True) -> None:
         self._failures = failures
+        self._tells = tells
         self._injected: deque[tuple[Hit[Any], BaseException]] = deque(maxlen=_KEPT)
         self._ended: dict[int, str] = {}
         self.told: list[str] = []
@@ -74,7 +76,7 @@ class Endings:
             hit, error = self._injected.popleft()
             ending = self._ending(error, own)
             self._ended[id(hit)] = ending.text
-            for observer in observing.now:
+            for observer in observing.now if self._tells else ():
                 observer.ended(hit, ending.text)
             if ending.text != _REACHED and len(self.told) < _TOLD:
                 self.told.append(

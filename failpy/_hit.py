@@ -73,6 +73,16 @@ class Hit(Generic[T]):
         """The name of the thread it happened in."""
         return "" if self.in_thread is None else self.in_thread.name
 
+    def entry(self, end: str | None) -> TraceEntry:
+        """It, as an entry of a trace.
+
+        Args:
+            end: What became of the exception that it injected.
+        """
+        chosen = self.chosen
+        term, action = ("", None) if chosen is None else (str(chosen), chosen.action)
+        return TraceEntry(self.point, self.nth, term, action, self.thread, self.task, end)
+
     # --- deciding what a paused hit does ---
 
     def resume(self) -> None:

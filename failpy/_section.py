@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from failpy._activation import Activation
 from failpy._context import Layer, process
-from failpy._hit import TraceEntry
-from failpy._scope import Scope
 from failpy._trial import Trial
 
 if TYPE_CHECKING:
@@ -27,7 +24,7 @@ def section(trial: Trial, config: pytest.Config) -> str:
     if not armed:
         return ""
     lines = ["armed:", *(f"  {line}" for line in _last(armed))]
-    trace = list(_trace(trial))
+    trace = [str(entry) for entry in trial.trace()]
     if trace:
         lines += ["trace:", *(f"  {line}" for line in _last(trace))]
     seeds = dict.fromkeys(layer.seed for layer in (*trial.scopes(), *_process_if_armed()))
@@ -78,16 +75,6 @@ def _armed(trial: Trial) -> list[str]:
 
 def _times(count: int, what: str) -> str:
     return f"never {what}" if count == 0 else f"{what} {'once' if count == 1 else f'{count:,} times'}"
-
-
-def _trace(trial: Trial) -> Iterator[str]:
-    for hit in trial.hits:
-        chosen = hit.chosen
-        term, action = ("", None) if chosen is None else (str(chosen), chosen.action)
-        yield str(TraceEntry(hit.point, hit.nth, term, action, hit.thread, hit.task))
-    for layer in trial.scopes():
-        if isinstance(layer, Scope):
-            yield from map(str, layer.trace)
 
 
 def _nodeid(item: pytest.Item, config: pytest.Config) -> str:

@@ -13,9 +13,11 @@ from weakref import ref
 from failpy._arming import named_terms
 from failpy._carrying import standing_in
 from failpy._context import Layer, current, inside, process, set_current
+from failpy._endings import Endings
 from failpy._errors import FailpointError, NeverFired, UnknownFailpoint
+from failpy._failures import Failures
 from failpy._gate import current_task, task_name
-from failpy._hit import Hit
+from failpy._hit import Hit, TraceEntry
 from failpy._locating import body_of, located
 from failpy._observer import Observer
 from failpy._scope import Scope, scope
@@ -46,7 +48,6 @@ class Trial(Observer):
 
     Attributes:
         scope: The scope of the test; None for one that asks for none.
-        hits: The last hits of the process scope.
         raised: What its body raised.
     """
 
@@ -59,7 +60,9 @@ class Trial(Observer):
         self.scope: Scope | None = None
         self._armed: deque[tuple[Activation, ref[Layer]]] = deque(maxlen=_KEPT)
         self._closed: deque[Layer] = deque(maxlen=_KEPT)
-        self.hits: deque[Hit[Any]] = deque(maxlen=_KEPT)
+        self._hits: deque[tuple[Hit[Any], ref[Layer]]] = deque(maxlen=_KEPT)
+        self._endings = Endings(Failures(), tells=False)
+        self._endings.home = body_of(self.item)
         self.raised: BaseException | None = None
         self._thread = get_ident()
         self._has_copies = False
@@ -78,11 +81,17 @@ class Trial(Observer):
         self._closed.append(layer)
 
     def hit(self, hit: Hit[Any], layer: Layer | None) -> None:
-        """Remember one of the process scope; a scope has a trace of its own."""
+        """Remember it, with where; a scope has noted its thread and task."""
         if layer is process:
             hit.in_thread = current_thread()
             hit.task = task_name(current_task())
-            self.hits.append(hit)
+        if layer is not None:
+            self._hits.append((hit, ref(layer)))
+
+    def injected(self, hit: Hit[Any], error: BaseException, layer: Layer) -> None:
+        """Watch what becomes of an exception of the process scope; a scope watches its own."""
+        if layer is process:
+            self._endings.watch(hit, error)
 
     # --- the scope ---
 
@@ -122,6 +131,7 @@ class Trial(Observer):
         self._is_concluded = True
         kept = getattr(self.item, "_excinfo", None)
         self.raised = kept[0].value if raised is None and kept else raised
+        self._endings.settle(self.raised, None)
         if self.scope is None:
             return
         try:
@@ -211,6 +221,15 @@ class Trial(Observer):
         if self.scope is not None:
             found.setdefault(id(self.scope), self.scope)
         yield from found.values()
+
+    def trace(self) -> list[TraceEntry]:
+        """The last hits of all layers, in order."""
+        entries = []
+        for hit, where in tuple(self._hits):
+            layer = where()
+            end = None if layer is None else self._endings.of(hit)
+            entries.append(layer.entry(hit) if isinstance(layer, Scope) else hit.entry(end))
+        return entries
 
     def activations(self) -> list[tuple[Activation, Layer | None]]:
         """What was armed while it ran, with where; that is None where it is gone."""

@@ -32,8 +32,12 @@ assert not sum(result.failed for result in results)
 """
 
 
-def run(*arguments: str, cwd: Path) -> None:
-    kept = {key: text for key, text in os.environ.items() if not key.startswith("FAILPY")}
+# What pages have installed, besides failpy itself.
+PLUGINS = {"pytest-async.md": ("anyio", "pytest_asyncio.plugin"), "pytest-parallel.md": ("xdist", "run-parallel")}
+
+
+def run(*arguments: str, cwd: Path, plugins: tuple[str, ...] = ()) -> None:
+    kept = {key: text for key, text in os.environ.items() if not key.startswith(("FAILPY", "PYTEST"))}
     folders = [str(PACKAGE.parent), *filter(None, [kept.get("PYTHONPATH")])]
     programs = [str(Path(sys.executable).parent), kept["PATH"]]
     own = {
@@ -41,6 +45,7 @@ def run(*arguments: str, cwd: Path) -> None:
         "PATH": os.pathsep.join(programs),
         "COLUMNS": "60",
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "PYTEST_ADDOPTS": " ".join(f"-p {each}" for each in ("failpy", *plugins)),
     }
     ended = subprocess.run(
         [sys.executable, "-W", "error", *arguments],
@@ -56,7 +61,7 @@ def run(*arguments: str, cwd: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_page(page: Path, tmp_path: Path) -> None:
-    run(run_page.__file__, str(page), cwd=tmp_path)
+    run(run_page.__file__, str(page), cwd=tmp_path, plugins=PLUGINS.get(page.name, ()))
 
 
 def test_docstrings(tmp_path: Path) -> None:
