@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Iterator
 from itertools import count
 
@@ -15,6 +16,12 @@ from failpy._registry import armed
 pytest_plugins = "pytester"
 
 _numbers = count()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """As many as there are processors, but no more than the browsers and servers of the tests have room for."""
+    return min(os.cpu_count() or 1, 8)
 
 
 @pytest.fixture(autouse=True)

@@ -33,11 +33,11 @@ QUICK = settings(
 )
 
 
-@failpoint("shop.save", faults=("raise(ENOSPC)", "raise(EIO)"))
+@failpoint("hypshop.save", faults=("raise(ENOSPC)", "raise(EIO)"))
 def save() -> None: ...
 
 
-@failpoint("shop.mail", faults=(TimeoutError,))
+@failpoint("hypshop.mail", faults=(TimeoutError,))
 def mail() -> None: ...
 
 
@@ -55,7 +55,7 @@ def failure(machine: type[RuleBasedStateMachine]) -> BaseException:
 class Shop(FaultyMachine, RuleBasedStateMachine):
     """Everything that a state machine can have."""
 
-    failpoints = schedules("shop.*", max_faults=2, max_hit=4)
+    failpoints = schedules("hypshop.*", max_faults=2, max_hit=4)
     orders = Bundle("orders")
 
     def __init__(self) -> None:
@@ -100,7 +100,7 @@ class Shop(FaultyMachine, RuleBasedStateMachine):
     def the_scope_is_open(self) -> None:
         assert sorted(self.ready) == ["a", "z"]
         assert fail.current_scope() is self.scope
-        assert set(self.schedule) <= {"shop.save", "shop.mail"}
+        assert set(self.schedule) <= {"hypshop.save", "hypshop.mail"}
 
 
 TestShop = Shop.TestCase
@@ -134,8 +134,8 @@ def test_a_planted_bug_is_found_and_shrunk_and_its_steps_print_the_schedule() ->
     steps = error.__notes__
     at = steps.index("state = LostOrder()")
     assert steps[at + 1 : at + 3] == [
-        "FAILPY_FAILPOINTS='shop.save=1*raise(ENOSPC)'",
-        "state.arm_failpoints(schedule=Schedule('shop.save=1*raise(ENOSPC)'))",
+        "FAILPY_FAILPOINTS='hypshop.save=1*raise(ENOSPC)'",
+        "state.arm_failpoints(schedule=Schedule('hypshop.save=1*raise(ENOSPC)'))",
     ]
     assert [step for step in steps if step.startswith("state.order")] == ["state.order_twice()"]
 
@@ -148,7 +148,7 @@ def test_the_machine_runs_under_unittest() -> None:
 class Plain(FaultyMachine):
     """Without the second base, and with a rule that does nothing."""
 
-    failpoints: Any = schedules("shop.*")
+    failpoints: Any = schedules("hypshop.*")
 
     @rule()
     def step(self) -> None:
@@ -174,31 +174,31 @@ def test_a_machine_without_failpoints_says_so() -> None:
 
 def test_failpoints_must_be_a_strategy() -> None:
     class Wrong(Plain):
-        failpoints = "shop.*"
+        failpoints = "hypshop.*"
 
     error = failure(Wrong)
     assert isinstance(error, TypeError)
-    assert "must be a strategy, not 'shop.*'" in str(error)
+    assert "must be a strategy, not 'hypshop.*'" in str(error)
 
 
 def test_a_mapping_that_some_strategy_draws_is_a_schedule() -> None:
     class Given(Plain):
-        failpoints = st.just({"shop.save": "9*off->1*raise"})
+        failpoints = st.just({"hypshop.save": "9*off->1*raise"})
 
         @invariant()
         def armed(self) -> None:
-            assert self.schedule == Schedule("shop.save=9*off->1*raise")
+            assert self.schedule == Schedule("hypshop.save=9*off->1*raise")
 
     run(Given)
 
 
 def test_a_name_that_nobody_declared_is_a_verdict_of_the_scope() -> None:
     class Unknown(Plain):
-        failpoints = schedules({"shop.svae": ["raise"]}, max_hit=1)
+        failpoints = schedules({"hypshop.svae": ["raise"]}, max_hit=1)
 
     error = failure(Unknown)
     assert isinstance(error, fail.UnknownFailpoint)
-    assert "did you mean 'shop.save'" in str(error)
+    assert "did you mean 'hypshop.save'" in str(error)
 
 
 def test_a_teardown_may_forget_the_one_above_it() -> None:
@@ -262,7 +262,7 @@ def in_thread() -> None:
 
 
 class Threaded(FaultyMachine, RuleBasedStateMachine):
-    failpoints = schedules("shop.mail", max_hit=2)
+    failpoints = schedules("hypshop.mail", max_hit=2)
 
     @rule()
     def mail_in_a_thread(self) -> None:
@@ -274,7 +274,7 @@ def test_what_a_thread_died_of_comes_out_at_the_end() -> None:
     error = failure(Threaded)
     assert isinstance(error, ExceptionGroup)
     assert error.subgroup(TimeoutError)
-    assert "state.arm_failpoints(schedule=Schedule('shop.mail=1*raise(TimeoutError)'))" in error.__notes__
+    assert "state.arm_failpoints(schedule=Schedule('hypshop.mail=1*raise(TimeoutError)'))" in error.__notes__
 
 
 @threads_die
@@ -288,7 +288,7 @@ def test_it_comes_out_even_if_an_unrelated_exception_is_being_handled() -> None:
 @threads_die
 def test_it_does_not_mask_what_a_step_raised() -> None:
     class Both(FaultyMachine, RuleBasedStateMachine):
-        failpoints = schedules("shop.mail", max_hit=1)
+        failpoints = schedules("hypshop.mail", max_hit=1)
 
         @rule()
         def mail_and_break(self) -> None:
@@ -305,7 +305,7 @@ def test_it_does_not_mask_what_a_step_raised() -> None:
 @threads_die
 def test_an_example_that_is_given_up_takes_its_failures_with_it() -> None:
     class Assuming(FaultyMachine, RuleBasedStateMachine):
-        failpoints = schedules("shop.mail", max_hit=1)
+        failpoints = schedules("hypshop.mail", max_hit=1)
 
         @rule()
         def mail_and_give_up(self) -> None:
