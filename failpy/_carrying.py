@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import update_wrapper, wraps
 from types import FunctionType, MethodType
@@ -27,45 +27,69 @@ def is_async(function: object) -> bool:
 
 
 def carried(function: F, where: Where) -> F:
-    """The async function, run in the layer that `where` gives when it begins, and at each step again.
+    """The function of a test or a fixture, run so that what it raises ends no more than the test.
 
-    The runners of anyio keep one task, and so one context, for many tests.
+    An async one runs in the layer that `where` gives when it begins, and at each step again: the runners
+    of anyio keep one task, and so one context, for many tests.
     """
     if isinstance(function, MethodType):
         # Still a method, which pytest and anyio bind to the instance that the test has.
         return cast("F", MethodType(carried(function.__func__, where), function.__self__))
     if inspect.isasyncgenfunction(function):
+        return cast("F", _async_generator(function, where))
+    if inspect.iscoroutinefunction(function):
+        return cast("F", _coroutine(function, where))
+    if inspect.isgeneratorfunction(function):
 
         @wraps(function)
-        async def steps(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
-            body = function(*args, **kwargs)
-            try:
-                while True:
-                    with _in(where()), standing_in():
-                        try:
-                            item = await anext(body)
-                        except StopAsyncIteration:
-                            return
-                    yield item
-            finally:
-                with _in(where()):
-                    await body.aclose()
+        def generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+            with standing_in():
+                return (yield from function(*args, **kwargs))
 
-        return cast("F", steps)
+        return cast("F", generator)
 
+    @wraps(function)
+    def plain(*args: Any, **kwargs: Any) -> Any:
+        with standing_in():
+            return function(*args, **kwargs)
+
+    return cast("F", plain)
+
+
+def _async_generator(function: Callable[..., Any], where: Where) -> Callable[..., Any]:
+    @wraps(function)
+    async def steps(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
+        body = function(*args, **kwargs)
+        try:
+            while True:
+                with _in(where()), standing_in():
+                    try:
+                        item = await anext(body)
+                    except StopAsyncIteration:
+                        return
+                yield item
+        finally:
+            with _in(where()):
+                await body.aclose()
+
+    return steps
+
+
+def _coroutine(function: Callable[..., Any], where: Where) -> Callable[..., Any]:
     @wraps(function)
     async def coroutine(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
         with _in(where()), standing_in():
             return await function(*args, **kwargs)
 
-    return cast("F", coroutine)
+    return coroutine
 
 
 class StandIn(Exception):  # noqa: N818 - it is another's
     """What a test raises in place of what would end the task, or the thread, that a plugin runs it in.
 
-    anyio runs many tests in one task, and pytest-run-parallel lets its threads wait for each other.
+    anyio runs many tests in one task, pytest-run-parallel lets its threads wait for each other, and
+    pytest itself forgets to end what a fixture set up when that raises no `Exception`.
     """
 
     def __init__(self, original: BaseException) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from threading import RLock
 from types import CodeType
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ __all__ = ["FOLDER", "Collector", "gathered", "imported_files", "start"]
 FOLDER = "FAILPY_REPORT_DIR"
 """The variable that names the folder in which the processes of one run leave their tallies."""
 
+# As they are before a test puts something in their place.
+_open, _replace = open, os.replace
 _TEST = "PYTEST_CURRENT_TEST"
 # So many hits are written down one by one; of more, what is written lags behind by a half at the most.
 _EACH = 64
@@ -45,6 +48,9 @@ class Collector(Observer):
     """
 
     def __init__(self, folder: str, *, writes: bool) -> None:
+        import json  # no part of `import failpy`
+
+        self._dumps = json.dumps
         self.test = os.environ.get(_TEST, "").rpartition(" ")[0]
         self._folder = folder
         self._writes = writes
@@ -146,19 +152,16 @@ class Collector(Observer):
 
     def write(self, files: Iterable[str] = ()) -> None:
         """Write the tally down, in place of what was written before."""
-        import json  # no part of `import failpy`
-
         if self._forked:
             self._forked = False
             self._finish_with_multiprocessing()
-        with self._lock:
-            text = json.dumps({"tally": self.tally().data(), "files": list(files)})
-            try:
-                with open(f"{self._path}.new", "w", encoding="utf-8") as file:  # noqa: PTH123 - light
-                    file.write(text)
-                os.replace(f"{self._path}.new", self._path)  # noqa: PTH105 - as above
-            except OSError:
-                self._writes = False  # the run is over, and has taken its folder with it
+        with self._lock, muted():
+            text = self._dumps({"tally": self.tally().data(), "files": list(files)})
+            # The disk may be full, the run over and its folder gone: the program is not to suffer for it.
+            with suppress(OSError), _open(f"{self._path}.new", "w", encoding="utf-8") as file:
+                file.write(text)
+                file.close()
+                _replace(f"{self._path}.new", self._path)
 
     def finish(self) -> None:
         """Write the tally down for the last time."""
@@ -254,8 +257,8 @@ def _identity(term: Raise) -> tuple[Any, ...]:
     """What tells faults apart: two `OSError` with one errno are the same fault, whatever they say."""
     try:
         error = term.make(importing=False)  # an import could wait for a thread that waits for this one
-    except Exception:  # the exception of a program may do anything when it is made
+        if isinstance(error, OSError) and error.errno is not None:
+            return (type(error), error.errno)
+        return (type(error), repr(error.args))
+    except Exception:  # the exception of a program may do anything when it is made, or shown
         return (_bare(term),)
-    if isinstance(error, OSError) and error.errno is not None:
-        return (type(error), error.errno)
-    return (type(error), repr(error.args))

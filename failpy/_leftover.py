@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from failpy._arming import disable
+from failpy._arming import disable, enable
 from failpy._context import Layer, current_if_any, process, set_current
 from failpy._scope import Scope
 from failpy._standing import Standing
@@ -73,4 +73,9 @@ class Leftovers:
             )
             disable(process, name)
         self._standing.put_back()
+        for armed, _ in self._fixtures.values():
+            for name, activation in armed.items():
+                if process.activations.get(name) is not activation:
+                    enable(process, {name: activation.terms}, when=activation.when)
+                    armed[name] = process.activations[name]
         return told

@@ -73,6 +73,7 @@ class Run:
         self._is_late = False
         self._reporting: Reporting | None = None
         self._seed_before = switches.seed
+        self._salt_before = process.salt
         self._hook_before = threading.excepthook
         self._hook = self._excepthook
         self._begin()
@@ -124,7 +125,7 @@ class Run:
             threading.excepthook = self._hook_before
         switches.seed = self._seed_before
         process.reseed()
-        process.salt = ""
+        process.salt = self._salt_before
         for name in self._options.terms:
             if name in process.activations:
                 disable(process, name)
@@ -191,6 +192,16 @@ class Run:
             if self._reporting is not None:
                 self._reporting.end_test(trial.raised)
 
+    @pytest.hookimpl(wrapper=True, tryfirst=True, specname="pytest_runtest_setup")
+    def around_setup(self, item: pytest.Item) -> Generator[None, object, object]:
+        """When a fixture fails, what the scope of the test has to say."""
+        try:
+            return (yield)
+        except BaseException as exc:
+            raised = original(exc)
+            self.trial_of(item).conclude(raised)
+            raise raised  # noqa: B904 - it is the exception itself
+
     # Not `tryfirst`, so that a test that is skipped opens nothing.
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Open the scope of the test, before its fixtures."""
@@ -208,12 +219,13 @@ class Run:
     def pytest_fixture_setup(
         self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
     ) -> Generator[None, object, object]:
-        """Carry the scope into async fixtures, and see what a fixture of a wider scope arms."""
+        """Carry the scope into fixtures, and see what one of a wider scope arms."""
         del request
         trial, function = self._trial, fixturedef.func
-        if trial is not None and trial.scope is not None and is_async(function):
+        is_wide = fixturedef.scope != "function"
+        if (trial is not None and trial.scope is not None) or (is_wide and is_async(function)):
             fixturedef.func = carried(function, self._layer)  # type: ignore[misc]
-        before = None if fixturedef.scope == "function" else self._leftovers.before_fixture()
+        before = self._leftovers.before_fixture() if is_wide else None
         try:
             return (yield)
         except Exception as exc:
