@@ -15,7 +15,16 @@ from failpy._errors import FailpointPanic, Unwind
 if TYPE_CHECKING:
     import pytest
 
-__all__ = ["carried", "carrying", "is_async", "is_repeated", "original", "per_thread", "standing_in"]
+__all__ = [
+    "StandIn",
+    "carried",
+    "carrying",
+    "is_async",
+    "is_repeated",
+    "original",
+    "per_thread",
+    "standing_in",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 Where = Callable[[], Layer | None]

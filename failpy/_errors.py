@@ -134,8 +134,8 @@ class Unwind(BaseException):
         scope: The scope that it belongs to.
     """
 
-    def __init__(self, scope: object) -> None:
-        super().__init__("unwinding after scope.fatal(...)")
+    def __init__(self, scope: object, message: str) -> None:
+        super().__init__(f"unwinding after scope.fatal({message!r})")
         self.scope = scope
 
 

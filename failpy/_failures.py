@@ -189,8 +189,8 @@ def _group(own: BaseException | None, failures: list[BaseException], seed: int) 
     return group
 
 
-# Of asyncio, anyio and trio, and of Hypothesis, which knows its own only by their class.
-_STEERING = ("CancelledError", "Cancelled", "StopTest", "UnsatisfiedAssumption")
+# Of asyncio, anyio and trio, of Hypothesis, and of pytest, which know their own only by their class.
+_STEERING = ("CancelledError", "Cancelled", "StopTest", "UnsatisfiedAssumption", "Exit")
 
 
 def _is_cancellation(error: BaseException) -> bool:

@@ -79,7 +79,7 @@ class Scope(Armory):
         """
         self._check_open("record a failure")
         self.failures.report(message, sys._getframe(1))
-        raise Unwind(self)
+        raise Unwind(self, message)
 
     # --- reaching ---
 

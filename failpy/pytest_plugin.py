@@ -14,7 +14,7 @@ import pytest
 
 from failpy import _options
 from failpy._arming import disable, enable
-from failpy._carrying import carried, carrying, is_async, is_repeated, original, per_thread
+from failpy._carrying import StandIn, carried, carrying, is_async, is_repeated, original, per_thread
 from failpy._config import config as switches
 from failpy._context import process
 from failpy._errors import FailpointError, LeftArmedWarning, TermSyntaxError
@@ -193,14 +193,16 @@ class Run:
                 self._reporting.end_test(trial.raised)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True, specname="pytest_runtest_setup")
-    def around_setup(self, item: pytest.Item) -> Generator[None, object, object]:
+    def pytest_runtest_setup_around(self, item: pytest.Item) -> Generator[None, object, object]:
         """When a fixture fails, what the scope of the test has to say."""
         try:
             return (yield)
         except BaseException as exc:
             raised = original(exc)
             self.trial_of(item).conclude(raised)
-            raise raised  # noqa: B904 - it is the exception itself
+            if raised is exc:
+                raise
+            raise raised from None
 
     # Not `tryfirst`, so that a test that is skipped opens nothing.
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
@@ -228,8 +230,8 @@ class Run:
         before = self._leftovers.before_fixture() if is_wide else None
         try:
             return (yield)
-        except Exception as exc:
-            raise original(exc)  # noqa: B904 - it is the exception itself
+        except StandIn as exc:
+            raise exc.original from None
         finally:
             fixturedef.func = function  # type: ignore[misc]
             if before is not None:
@@ -252,7 +254,9 @@ class Run:
         except BaseException as exc:
             raised = original(exc)
             trial.conclude(raised)
-            raise raised  # noqa: B904 - it is the exception itself
+            if raised is exc:
+                raise
+            raise raised from None
         trial.conclude(None)
         return result
 
@@ -264,7 +268,9 @@ class Run:
             return (yield)
         except BaseException as exc:
             raised = original(exc)
-            raise raised  # noqa: B904 - as above
+            if raised is exc:
+                raise
+            raise raised from None
         finally:
             self._take_down(self.trial_of(item), raised)
 
