@@ -49,14 +49,16 @@ class Trial(Observer):
     Attributes:
         scope: The scope of the test; None for one that asks for none.
         raised: What its body raised.
+        is_set_up: Whether its setup has begun before: other plugins run a test again that has failed.
     """
 
     def __init__(self, item: pytest.Item) -> None:
         self.item = item
+        self.is_set_up = False
         self.begin()
 
     def begin(self) -> None:
-        """Begin, or begin anew: other plugins run a test again that has failed."""
+        """Begin, or begin anew."""
         self.scope: Scope | None = None
         self._armed: deque[tuple[Activation, ref[Layer]]] = deque(maxlen=_KEPT)
         self._closed: deque[Layer] = deque(maxlen=_KEPT)

@@ -76,7 +76,11 @@ class Run:
         self._salt_before = process.salt
         self._hook_before = threading.excepthook
         self._hook = self._excepthook
-        self._begin()
+        try:
+            self._begin()
+        except BaseException:
+            self.end()
+            raise
 
     def _begin(self) -> None:
         options = self._options
@@ -98,7 +102,6 @@ class Run:
         except TermSyntaxError:
             self._is_late = True  # what they name may come with the tests
         except FailpointError as exc:
-            self.end()
             raise pytest.UsageError(f"--failpoints cannot be applied: {exc}") from None
         self._standing.begin()
 
@@ -209,8 +212,10 @@ class Run:
         """Open the scope of the test, before its fixtures."""
         __tracebackhide__ = True
         trial = self.trial_of(item)
-        if trial.scope is not None:
+        if trial.is_set_up:
+            self._standing.renew(item.nodeid)
             trial.begin()
+        trial.is_set_up = True
         if takes_part(item):
             try:
                 trial.open()
