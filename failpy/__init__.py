@@ -37,9 +37,10 @@ from failpy._errors import (
 )
 from failpy._grammar import parse
 from failpy._hit import Hit, TraceEntry
+from failpy._opening import current_scope, scope
 from failpy._point import Point, point
 from failpy._process import disable, enable, enable_all, points, status
-from failpy._scope import Scope, current_scope, scope
+from failpy._scope import Scope
 from failpy._terms import (
     Break,
     Call,

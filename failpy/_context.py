@@ -147,7 +147,7 @@ def find(name: str, start: Layer | None = None) -> Activation | None:
         if activation is not None:
             return activation
         layer = layer.parent
-    if innermost is process and start is None:
+    if start is None and (innermost is process or innermost.closed):
         missed(name)
     return None
 

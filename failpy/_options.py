@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import pytest
@@ -82,60 +81,73 @@ def read(config: pytest.Config) -> Options:
     Raises:
         pytest.UsageError: naming the option, what is wrong with it, and the way out.
     """
-    text = _text(config, "failpoints")
-    try:
-        terms = named_terms(text)
-    except FailpointError as exc:
-        raise pytest.UsageError(f"--failpoints cannot be applied: {exc}") from None
-    seed = _text(config, "failpoints_seed")
-    kinds = config.getoption("failpoints_report") or config.getini("failpoints_report")
+    seed = _given(config, "failpoints_seed")
     return Options(
-        terms=terms,
-        text=text,
-        seed=_seed(seed) if seed else None,
-        reports=_reports(kinds),
-        fail_under=_percent(_text(config, "failpoints_fail_under")),
+        *_terms(_given(config, "failpoints")),
+        seed=_seed(seed) if seed.text else None,
+        reports=_reports(config),
+        fail_under=_percent(_given(config, "failpoints_fail_under")),
         omit=tuple(config.getini("failpoints_omit")),
     )
 
 
-def _text(config: pytest.Config, name: str) -> str:
-    given = config.getoption(name)
-    return str(config.getini(name) if given is None else given).strip()
+class _Given(NamedTuple):
+    """What was given for an option, and where, for a message."""
+
+    text: str
+    where: str
 
 
-def _seed(text: str) -> int:
+def _given(config: pytest.Config, name: str) -> _Given:
+    option = config.getoption(name)
+    if option is not None:
+        where = f"--{name.replace('_', '-')}"
+        return _Given(str(option).strip(), where if name == "failpoints" else f"{where}={option}")
+    text = str(config.getini(name)).strip()
+    return _Given(text, _in_file(config, name, text))
+
+
+def _in_file(config: pytest.Config, name: str, text: str) -> str:
+    return f"{name} = {text!r} in {config.inipath}"
+
+
+def _terms(given: _Given) -> tuple[dict[str, Terms], str]:
     try:
-        return int(text)
+        return named_terms(given.text), given.text
+    except FailpointError as exc:
+        raise pytest.UsageError(f"{given.where} cannot be applied: {exc}") from None
+
+
+def _seed(given: _Given) -> int:
+    try:
+        return int(given.text)
     except ValueError:
-        raise pytest.UsageError(
-            f"--failpoints-seed={text} is not a whole number: give one such as --failpoints-seed=42"
-        ) from None
+        raise pytest.UsageError(f"{given.where} is not a whole number: give one such as 42") from None
 
 
-def _percent(text: str) -> float | None:
-    if not text:
+def _percent(given: _Given) -> float | None:
+    if not given.text:
         return None
     try:
-        percent = float(text.removesuffix("%"))
+        percent = float(given.text.removesuffix("%"))
     except ValueError:
         percent = -1.0
     if not 0 <= percent <= 100:
-        raise pytest.UsageError(
-            f"--failpoints-fail-under={text} is no percentage: give a number from 0 to 100"
-        )
+        raise pytest.UsageError(f"{given.where} is no percentage: give a number from 0 to 100")
     return percent
 
 
-def _reports(given: Iterable[str]) -> dict[str, str]:
+def _reports(config: pytest.Config) -> dict[str, str]:
+    option: list[str] | None = config.getoption("failpoints_report")
+    texts: list[str] = config.getini("failpoints_report") if option is None else option
     reports = {}
-    for each in given:
-        kind, _, path = each.partition(":")
-        if kind not in KINDS or (path and not KINDS[kind]):
+    for text in texts:
+        kind, colon, path = text.partition(":")
+        if kind not in KINDS or (colon and not (path and KINDS[kind])):
+            given = f"--failpoints-report={text}" if option else _in_file(config, "failpoints_report", text)
             raise pytest.UsageError(
-                f"--failpoints-report={each} is none of the reports there are: write "
-                "--failpoints-report=term, or json, html or lcov, with :FILE after it for another file "
-                "(and --failpoints-report=term where a path of tests comes next)"
+                f"{given} is none of the reports there are: write term, or json, html or lcov, with :FILE "
+                "after it for another file (and --failpoints-report=term where a path of tests comes next)"
             )
         reports[kind] = path or KINDS[kind]
     return reports

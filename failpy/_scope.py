@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from types import CodeType, TracebackType
-from typing import Any, Literal, NamedTuple, NoReturn, Self, TypeVar
+from typing import Any, NamedTuple, NoReturn, Self, TypeVar
 
-from failpy._arming import disable, disable_all, enable, named_terms
+from failpy._arming import disable, disable_all, enable
 from failpy._armory import Armory
 from failpy._childenv import child_environ
-from failpy._context import Layer, current, process, set_current
+from failpy._context import current, set_current
 from failpy._endings import Allowed
 from failpy._errors import FailpointError, ScopeError, Unwind
 from failpy._failures import tell, without_unwinding
 from failpy._observer import observing
 from failpy._registry import lock
 from failpy._strict import complaint_of, verdict
-from failpy._terms import Term, Terms
+from failpy._terms import Terms
 from failpy._wrapping import bound, wrap
 
-__all__ = ["Scope", "current_scope", "scope"]
+__all__ = ["Scope", "Settings"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -55,6 +55,12 @@ class Scope(Armory):
         state = "closed" if self.closed else "open" if self._entered else "not entered"
         armed = ";".join(f"{name}={activation.terms}" for name, activation in tuple(self._armed.items()))
         return f"<Scope {state}{': ' if armed else ''}{armed}>"
+
+    @property
+    def given(self) -> Mapping[str, Terms]:
+        """What it was made with, as far as that is still armed."""
+        armed = {name: each.terms for name, each in self._armed.items()}
+        return {name: terms for name, terms in self._settings.terms.items() if armed.get(name) is terms}
 
     # --- failures, from any thread or task ---
 
@@ -270,61 +276,3 @@ class Scope(Armory):
             )
         settings = self._settings
         return wrap(function, lambda: Scope(settings))
-
-
-def scope(
-    terms: Mapping[str, str | Term | Terms] | str | None = None,
-    *,
-    seed: int | None = None,
-    strict: bool = True,
-    threads: bool = True,
-    on_swallowed: Literal["ignore", "error"] = "ignore",
-    may_swallow: Iterable[Allowed] = (),
-) -> Scope:
-    """A scope: points armed for this test, task or request, and for nothing else.
-
-    Args:
-        terms: A mapping of names to terms, or a text such as `"A=panic;B=2*off->print"`.
-        seed: What the probabilities are drawn from; else `FAILPY_SEED`, else drawn and shown in failures.
-        strict: Whether closing raises when a name is unknown or terms never fired.
-        threads: Whether the scope follows work into threads and pools.
-        on_swallowed: With `"error"`, an injected exception that some code handled is a failure.
-        may_swallow: Who may handle one all the same: functions, or their names as `"function"`,
-            `"Class.method"` or `"file.py:function"`.
-
-    Raises:
-        TermSyntaxError: when a text is malformed.
-        TypeError: when an argument is of the wrong type.
-        ValueError: when `on_swallowed` is neither `"ignore"` nor `"error"`.
-
-    Examples:
-        >>> from failpy import fail, failpoint
-        >>> @failpoint("greeting", returns=str)
-        ... def greeting() -> str:
-        ...     return "hello"
-        >>> with fail.scope({"greeting": '1*return("hi")'}) as scope:
-        ...     print(greeting(), greeting())
-        hi hello
-        >>> scope.status("greeting").hits
-        2
-    """
-    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
-        raise TypeError(f"seed must be an int or None, not {seed!r}")
-    if on_swallowed not in ("ignore", "error"):
-        raise ValueError(f"on_swallowed must be 'ignore' or 'error', not {on_swallowed!r}")
-    names = (may_swallow,) if isinstance(may_swallow, str) else tuple(may_swallow)
-    for each in names:
-        if not isinstance(each, str) and not hasattr(each, "__code__"):
-            raise TypeError(f"may_swallow takes functions and names of functions, not {each!r}")
-    allowed = names if on_swallowed == "error" else None
-    return Scope(Settings(named_terms(terms), seed, strict, threads, allowed))
-
-
-def current_scope() -> Scope | None:
-    """The innermost open scope of this context, or None."""
-    layer: Layer | None = current()
-    while layer is not None and layer is not process:
-        if isinstance(layer, Scope) and not layer.closed:
-            return layer
-        layer = layer.behind or layer.parent
-    return None

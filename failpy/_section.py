@@ -87,12 +87,11 @@ def _nodeid(item: pytest.Item, config: pytest.Config) -> str:
 def _command(trial: Trial, config: pytest.Config, seed: int) -> str:
     """The line for a shell that runs this test alone, with the same terms and draws."""
     entries: dict[str, str] = {}
-    for activation, layer in _everything(trial):
-        # What the test arms in its body it arms again by itself.
-        if layer is process or layer is trial.scope:
-            text = activation.terms.text
-            if text is not None and activation.when is None:
-                entries[activation.name] = text
+    # What the test arms in its body it arms again by itself, and not before.
+    standing = {name: each.terms for name, each in process.activations.items() if each.when is None}
+    for name, chain in (standing | trial.given()).items():
+        if chain.text is not None:
+            entries[name] = chain.text
     words = ["pytest", shlex.quote(_nodeid(trial.item, config))]
     if entries:
         terms = ";".join(f"{name}={text}" for name, text in entries.items())

@@ -20,7 +20,8 @@ from failpy._gate import current_task, task_name
 from failpy._hit import Hit, TraceEntry
 from failpy._locating import body_of, located
 from failpy._observer import Observer
-from failpy._scope import Scope, scope
+from failpy._opening import scope
+from failpy._scope import Scope
 from failpy._terms import Terms
 
 if TYPE_CHECKING:
@@ -224,6 +225,10 @@ class Trial(Observer):
             found.setdefault(id(self.scope), self.scope)
         yield from found.values()
 
+    def given(self) -> dict[str, Terms]:
+        """What the markers have armed, and the test has not disarmed."""
+        return {} if self.scope is None else {**self.scope.given}
+
     def trace(self) -> list[TraceEntry]:
         """The last hits of all layers, in order."""
         entries = []
@@ -246,7 +251,10 @@ def _scope_of(item: pytest.Item) -> Scope:
         try:
             given = _SIGNATURE.bind(*mark.args, **mark.kwargs).arguments
         except TypeError as exc:
-            raise TypeError(f"@pytest.mark.{MARKER} takes the arguments of fail.scope: {exc}") from None
+            raise TypeError(
+                f"@pytest.mark.{MARKER} takes the arguments of fail.scope, as in ({{'A': 'raise'}}) or "
+                f"('A=raise;B=off', seed=1): {exc}"
+            ) from None
         terms |= named_terms(given.pop("terms", None))
         options |= given
     return scope(terms, **options)

@@ -17,8 +17,9 @@ from typing import Any, ClassVar
 from failpy._candidates import Candidates, Points
 from failpy._faults import schedule_terms
 from failpy._literals import shown
+from failpy._opening import scope
 from failpy._schedule import Schedule
-from failpy._scope import Scope, scope
+from failpy._scope import Scope
 from failpy._terms import Terms
 
 try:

@@ -59,6 +59,15 @@ def failpoints(request: pytest.FixtureRequest) -> Scope:
     return request.config.stash[_run].trial_of(request.node).open()
 
 
+def _forget_fixture(item: pytest.Item) -> None:
+    """pytest keeps the fixture of a test whose finalizers raised what is no `Exception`, a panic say."""
+    info = getattr(item, "_fixtureinfo", None)
+    for fixture in () if info is None else info.name2fixturedefs.get(MARKER, ()):
+        value = (fixture.cached_result or (None,))[0]
+        if isinstance(value, Scope) and value.closed:
+            fixture.cached_result = None
+
+
 class Run:
     """One run of pytest."""
 
@@ -122,6 +131,7 @@ class Run:
 
     def end(self) -> None:
         """The run is over: put back what it has changed."""
+        self._leave()
         if self._interrupted is not None:
             self._interrupted.abandon()
         if threading.excepthook is self._hook:
@@ -141,17 +151,26 @@ class Run:
             self._hook_before(args)
 
     def trial_of(self, item: pytest.Item) -> Trial:
-        """The trial of the test that runs.
-
-        Raises:
-            FailpointError: when that is another test.
-        """
+        """The trial of the test that runs; it begins here if a plugin runs tests in a way of its own."""
         if self._trial is None or self._trial.item is not item:
-            raise FailpointError(
-                f"the fixture {MARKER!r} is of the test that runs, and {item.nodeid} is not: use it in "
-                "fixtures of the scope of a function only"
-            )
+            self._leave()
+            self._enter(item)
+        assert self._trial is not None
         return self._trial
+
+    def _enter(self, item: pytest.Item) -> None:
+        self._standing.renew(item.nodeid)
+        self._trial = Trial(item)
+        observing.add(self._trial)
+        if self._reporting is not None:
+            self._reporting.begin_test(item)
+
+    def _leave(self) -> None:
+        trial, self._trial = self._trial, None
+        if trial is not None:
+            observing.drop(trial)
+            if self._reporting is not None:
+                self._reporting.end_test(trial.raised)
 
     # --- before the tests ---
 
@@ -179,21 +198,14 @@ class Run:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         """One test from beginning to end."""
-        self._standing.renew(item.nodeid)
-        trial = self._trial = Trial(item)
-        observing.add(trial)
-        if self._reporting is not None:
-            self._reporting.begin_test(item)
+        self._enter(item)
         try:
             return (yield)
         except BaseException:
-            self._interrupted = trial  # pytest takes its fixtures down later, still in its scope
+            self._interrupted = self._trial  # pytest takes its fixtures down later, still in its scope
             raise
         finally:
-            observing.drop(trial)
-            self._trial = None
-            if self._reporting is not None:
-                self._reporting.end_test(trial.raised)
+            self._leave()
 
     @pytest.hookimpl(wrapper=True, tryfirst=True, specname="pytest_runtest_setup")
     def pytest_runtest_setup_around(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -216,6 +228,7 @@ class Run:
             self._standing.renew(item.nodeid)
             trial.begin()
         trial.is_set_up = True
+        _forget_fixture(item)
         if takes_part(item):
             try:
                 trial.open()
