@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from threading import RLock
 from types import CodeType
 from typing import TYPE_CHECKING, Any
@@ -18,18 +16,17 @@ from failpy._observer import Observer, observing
 from failpy._registry import all_declared, declared
 from failpy._returns import describe
 from failpy._tally import Tally
+from failpy._tally_file import TallyFile, imported_files
 from failpy._terms import Raise, Term
 
 if TYPE_CHECKING:
     from failpy._activation import Activation
 
-__all__ = ["FOLDER", "Collector", "gathered", "imported_files", "start"]
+__all__ = ["FOLDER", "Collector", "start"]
 
 FOLDER = "FAILPY_REPORT_DIR"
 """The variable that names the folder in which the processes of one run leave their tallies."""
 
-# As they are before a test puts something in their place.
-_open, _replace = open, os.replace
 _TEST = "PYTEST_CURRENT_TEST"
 # So many hits are written down one by one; of more, what is written lags behind by a half at the most.
 _EACH = 64
@@ -48,9 +45,6 @@ class Collector(Observer):
     """
 
     def __init__(self, folder: str, *, writes: bool) -> None:
-        import json  # no part of `import failpy`
-
-        self._dumps = json.dumps
         self.test = os.environ.get(_TEST, "").rpartition(" ")[0]
         self._folder = folder
         self._writes = writes
@@ -61,10 +55,10 @@ class Collector(Observer):
         self._tally = Tally()
         self._hits = 0
         self._labels: dict[tuple[str, int], tuple[Term, tuple[bool, str]]] = {}
-        self._path = f"{self._folder}/{os.getpid()}-{os.urandom(4).hex()}.json"
+        self._file = TallyFile(self._folder)
         # The process layer watches no endings of its own.
         self._endings = Endings(Failures())
-        self._forked = False
+        self._forked = self._is_finalized = False
 
     def after_fork(self) -> None:
         """In a forked child: what was tallied so far is the parent's."""
@@ -99,8 +93,10 @@ class Collector(Observer):
                 point.fired += 1
                 test["fired"] = test.get("fired", 0) + 1
                 (point.injected if is_fault else point.others)[label] += 1
-            if self._writes and (self._is_due() or (chosen is not None and chosen.action in _LAST)):
-                self.write()
+            if self._writes and chosen is not None and chosen.action in _LAST:
+                self.finish()
+            elif self._writes and self._is_due():
+                self._write()
 
     def _label(self, name: str, term: Term) -> tuple[bool, str]:
         """Whether it is a fault of the catalogue, and its text."""
@@ -150,30 +146,28 @@ class Collector(Observer):
                 mine.faults = [str(fault) for fault in point.faults]
             return self._tally
 
-    def write(self, files: Iterable[str] = ()) -> None:
-        """Write the tally down, in place of what was written before."""
-        if self._forked:
-            self._forked = False
-            self._finish_with_multiprocessing()
+    def _write(self) -> None:
+        """Write down what was done so far, in place of what was written before."""
+        if not self._is_finalized and (self._forked or _is_a_child()):
+            # The children of multiprocessing end by os._exit, and run no atexit.
+            self._is_finalized = True
+            util = sys.modules.get("multiprocessing.util")
+            if util is not None:
+                util.Finalize(None, self.finish, exitpriority=0)
         with self._lock, muted():
-            text = self._dumps({"tally": self.tally().data(), "files": list(files)})
-            # The disk may be full, the run over and its folder gone: the program is not to suffer for it.
-            with suppress(OSError), _open(f"{self._path}.new", "w", encoding="utf-8") as file:
-                file.write(text)
-                file.close()
-                _replace(f"{self._path}.new", self._path)
+            self._file.write(self._tally, ())
 
     def finish(self) -> None:
-        """Write the tally down for the last time."""
+        """Write down everything for the last time."""
         if self._writes:
             self.settle(None)
-            self.write(imported_files())
+            with self._lock, muted():
+                self._file.write(self.tally(), imported_files())
 
-    def _finish_with_multiprocessing(self) -> None:
-        # Its children end by os._exit, and run no atexit.
-        util = sys.modules.get("multiprocessing.util")
-        if util is not None:
-            util.Finalize(None, self.finish, exitpriority=0)
+
+def _is_a_child() -> bool:
+    process = sys.modules.get("multiprocessing.process")
+    return process is not None and process.parent_process() is not None
 
 
 def start(folder: str) -> None:
@@ -192,44 +186,6 @@ def _after_fork_in_child() -> None:
 
 
 getattr(os, "register_at_fork", lambda **_: None)(after_in_child=_after_fork_in_child)
-
-
-def gathered(folder: str) -> Iterator[tuple[Tally, list[str]]]:
-    """The tallies that processes have left in the folder, each with the files that are to be read."""
-    import json
-    from pathlib import Path
-
-    for path in sorted(Path(folder).glob("*.json")):
-        data = json.loads(path.read_text("utf-8"))
-        yield Tally.of(data["tally"]), data["files"]
-
-
-def imported_files() -> list[str]:
-    """The files of the modules imported so far that mention failpy, but for failpy itself."""
-    import sysconfig
-
-    own = os.path.dirname(__file__) + os.sep  # noqa: PTH120 - light
-    standard = sysconfig.get_path("stdlib") + os.sep
-    packages = os.path.join(standard, "site-packages")  # noqa: PTH118 - as above
-    files = []
-    for module in tuple(sys.modules.values()):
-        try:
-            # Not `module.__file__`: a lazy module would be loaded for it.
-            file = object.__getattribute__(module, "__dict__").get("__file__")
-        except (AttributeError, TypeError):
-            continue
-        if not isinstance(file, str) or not file.endswith(".py") or file.startswith(own):
-            continue
-        if file.startswith(standard) and not file.startswith(packages):
-            continue
-        try:
-            with open(file, "rb") as opened:  # noqa: PTH123 - as above
-                mentions = b"failpy" in opened.read()
-        except OSError:
-            continue
-        if mentions:
-            files.append(file)
-    return sorted(set(files))
 
 
 def _bare(term: Term) -> str:

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from failpy._collector import FOLDER, Collector, gathered, imported_files
+from failpy._collector import FOLDER, Collector
 from failpy._coverage import Coverage, coverage
 from failpy._coverage_words import percentage
 from failpy._locating import body_of
 from failpy._observer import observing
 from failpy._options import Options
 from failpy._source import read_source
+from failpy._tally_file import gathered, imported_files
 
 __all__ = ["Reporting"]
 

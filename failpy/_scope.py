@@ -250,7 +250,7 @@ class Scope(Armory):
         self.__exit__(kind, exc, tb)
 
     def __del__(self) -> None:
-        if getattr(self, "_entered", False) and not self.closed:
+        if getattr(self, "_entered", False) and not self.closed and not sys.is_finalizing():
             described = repr(self)
             self.close()
             import warnings

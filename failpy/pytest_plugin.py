@@ -59,15 +59,6 @@ def failpoints(request: pytest.FixtureRequest) -> Scope:
     return request.config.stash[_run].trial_of(request.node).open()
 
 
-def _forget_fixture(item: pytest.Item) -> None:
-    """pytest keeps the fixture of a test whose finalizers raised what is no `Exception`, a panic say."""
-    info = getattr(item, "_fixtureinfo", None)
-    for fixture in () if info is None else info.name2fixturedefs.get(MARKER, ()):
-        value = (fixture.cached_result or (None,))[0]
-        if isinstance(value, Scope) and value.closed:
-            fixture.cached_result = None
-
-
 class Run:
     """One run of pytest."""
 
@@ -228,7 +219,6 @@ class Run:
             self._standing.renew(item.nodeid)
             trial.begin()
         trial.is_set_up = True
-        _forget_fixture(item)
         if takes_part(item):
             try:
                 trial.open()
@@ -318,7 +308,8 @@ class Run:
 
             text = section(trial, self._config)
             if text:
-                report.sections.append(("Failpoints", text))
+                # A name with a lone surrogate goes through no pipe of pytest-xdist.
+                report.sections.append(("Failpoints", text.encode("utf-8", "backslashreplace").decode()))
         return report
 
     # --- after the tests ---

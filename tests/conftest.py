@@ -20,7 +20,7 @@ _numbers = count()
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """As many as there are processors, but no more than the browsers and servers of the tests have room for."""
+    """As many as there are processors, but no more than browsers and servers have room for."""
     return min(os.cpu_count() or 1, 8)
 
 

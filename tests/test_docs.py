@@ -33,7 +33,10 @@ assert not sum(result.failed for result in results)
 
 
 # What pages have installed, besides failpy itself.
-PLUGINS = {"pytest-async.md": ("anyio", "pytest_asyncio.plugin"), "pytest-parallel.md": ("xdist", "run-parallel")}
+PLUGINS = {
+    "pytest-async.md": ("anyio", "pytest_asyncio.plugin"),
+    "pytest-parallel.md": ("xdist", "run-parallel"),
+}
 
 
 def run(*arguments: str, cwd: Path, plugins: tuple[str, ...] = ()) -> None:
