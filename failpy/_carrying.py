@@ -121,7 +121,12 @@ def standing_in() -> Iterator[None]:
 
 def original(error: BaseException) -> BaseException:
     """What was raised, beneath the one that stands in for it."""
-    return error.original if isinstance(error, StandIn) else error
+    if isinstance(error, StandIn):
+        return error.original
+    if isinstance(error, BaseExceptionGroup) and error.subgroup(StandIn) is not None:
+        group = BaseExceptionGroup(error.message, [original(each) for each in error.exceptions])
+        return group.with_traceback(error.__traceback__)
+    return error
 
 
 def _in(layer: Layer | None) -> inside | nullcontext[None]:

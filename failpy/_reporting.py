@@ -38,20 +38,22 @@ class Reporting:
         self._coverage: Coverage | None = None
         self._written: list[str] = []
         self._wrong: list[str] = []
+        # A worker began to collect when it imported failpy, unless that compiled failpoints out.
+        mine = [each for each in observing.now if isinstance(each, Collector)]
         if self._leads:
             self._folder = os.environ[FOLDER] = tempfile.mkdtemp(prefix="failpy-report-")
-            self._collector = Collector(self._folder, writes=False)
-            observing.add(self._collector)
         else:
-            # A worker began to collect when it imported failpy, with the variable in its environment.
             self._folder = self._before or ""
-            mine = [each for each in observing.now if isinstance(each, Collector)]
-            if not mine:
+            if not self._folder and not mine:
                 raise pytest.UsageError(
                     "--failpoints-report needs workers on this machine, with the environment of the run: "
                     "leave the report out where they are elsewhere"
                 )
+        if mine and not self._leads:
             self._collector = mine[0]
+        else:
+            self._collector = Collector(self._folder, writes=not self._leads)
+            observing.add(self._collector)
         self._collector.begin("", None)  # another run's test may be what starts this one
         config.pluginmanager.register(self, "failpy-reporting")
 
