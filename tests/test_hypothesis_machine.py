@@ -314,3 +314,16 @@ def test_an_example_that_is_given_up_takes_its_failures_with_it() -> None:
 
     run(Assuming)
     assert fail.current_scope() is None
+
+
+def test_the_same_failure_again_and_again_is_one_bug() -> None:
+    class Careless(FaultyMachine):
+        failpoints = schedules("hypshop.mail", max_hit=1)
+
+        @rule()
+        def complain(self) -> None:
+            self.scope.error("x")
+
+    error = failure(Careless)
+    assert isinstance(error, ExceptionGroup)
+    assert [str(each) for each in error.exceptions] == ["x"]
