@@ -30,6 +30,9 @@ FOLDER = "FAILPY_REPORT_DIR"
 _TEST = "PYTEST_CURRENT_TEST"
 # So many hits are written down one by one; of more, what is written lags behind by a half at the most.
 _EACH = 64
+# So many different terms that are in no catalogue are told apart: a search may make very many.
+_OTHERS = 200
+_LABELS = 5000
 _LAST = frozenset({"exit", "kill"})
 
 
@@ -92,7 +95,11 @@ class Collector(Observer):
             if fired:
                 point.fired += 1
                 test["fired"] = test.get("fired", 0) + 1
-                (point.injected if is_fault else point.others)[label] += 1
+                if is_fault:
+                    point.injected[label] += 1
+                else:
+                    is_new = label not in point.others and len(point.others) >= _OTHERS
+                    point.others["..." if is_new else label] += 1
             if self._writes and chosen is not None and chosen.action in _LAST:
                 self.finish()
             elif self._writes and self._is_due():
@@ -105,6 +112,8 @@ class Collector(Observer):
             with muted():
                 fault = _fault(name, term)
                 label = (False, _bare(term)) if fault is None else (True, fault)
+            if len(self._labels) >= _LABELS:
+                self._labels.clear()
             self._labels[name, id(term)] = known = (term, label)
         return known[1]
 

@@ -38,6 +38,7 @@ class Run:
         self._standing = Standing()
         self._leftovers = Leftovers(self._standing)
         self._worked: set[str] = set()
+        self._knows_all = True
         self._is_late = False
         self._reporting: Reporting | None = None
         self._armed_before = dict(process.activations)
@@ -75,13 +76,12 @@ class Run:
         self._standing.begin()
 
     def pytest_collection_finish(self) -> None:
-        """Now that the tests are imported, arm what names something of theirs."""
-        if not self._is_late:
-            return
-        try:
-            enable(process, self._options.terms)
-        except FailpointError as exc:
-            raise pytest.UsageError(f"--failpoints cannot be applied: {exc}") from None
+        """Now that the tests are imported, arm what names things of theirs; what they have armed stands."""
+        if self._is_late:
+            try:
+                enable(process, self._options.terms)
+            except FailpointError as exc:
+                raise pytest.UsageError(f"--failpoints cannot be applied: {exc}") from None
         self._standing.begin()
 
     @pytest.hookimpl(optionalhook=True)
@@ -295,13 +295,15 @@ class Run:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        """Hear what has done its work in a worker."""
-        self._worked |= set(getattr(node, "workeroutput", {}).get("failpoints_worked", ()))
+        """Hear what has done its work in a worker, unless that has crashed."""
+        worked = getattr(node, "workeroutput", {}).get("failpoints_worked")
+        self._knows_all = self._knows_all and worked is not None
+        self._worked |= set(worked or ())
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
         """Say which failpoints of the options did nothing in the whole run."""
         ran = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-        if not ran or self._config.option.collectonly:
+        if not ran or self._config.option.collectonly or not self._knows_all:
             return
         told = self._standing.in_vain(self._worked)
         if told:
