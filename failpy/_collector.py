@@ -175,8 +175,8 @@ class Collector(Observer):
 
 
 def _is_a_child() -> bool:
-    process = sys.modules.get("multiprocessing.process")
-    return process is not None and process.parent_process() is not None
+    loaded = sys.modules.get("multiprocessing.process")
+    return loaded is not None and loaded.parent_process() is not None
 
 
 def start(folder: str) -> None:

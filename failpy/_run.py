@@ -176,11 +176,8 @@ class Run:
         try:
             return (yield)
         except BaseException as exc:
-            raised = original(exc)
-            self.trial_of(item).conclude(raised)
-            if raised is exc:
-                raise
-            raise raised from None
+            self.trial_of(item).conclude(exc)
+            raise
 
     # Not `tryfirst`, so that a test that is skipped opens nothing.
     def pytest_runtest_setup(self, item: pytest.Item) -> None:

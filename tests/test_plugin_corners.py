@@ -1,0 +1,280 @@
+"""What the plugin and its collector do where other plugins, forks and searches get in the way."""
+
+from __future__ import annotations
+
+import atexit
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from failpy import _collector, _environment, _failures, fail, failpoint
+from failpy._carrying import StandIn, original
+from failpy._collector import Collector, start
+from failpy._hit import Hit
+from failpy._observer import observing
+from failpy._tally_file import gathered
+from failpy._terms import Kill, Terms
+from failpy._trial import Trial
+
+from .plugin_tools import alone, run, run_source, write
+
+
+@pytest.fixture(autouse=True)
+def by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone(monkeypatch)
+
+
+@pytest.fixture
+def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
+    """That of a child process, but in this one."""
+    start(str(tmp_path_factory.mktemp("tallies")))
+    *_, begun = observing.now
+    assert isinstance(begun, Collector)
+    yield begun
+    observing.drop(begun)
+    atexit.unregister(begun.finish)
+
+
+def left(collector: Collector, name: str) -> Any:
+    """What the collector has written down of this point."""
+    [(tally, _)] = gathered(collector._folder)
+    return tally[name]
+
+
+# --- failures ---
+
+
+def test_what_unittest_caught_is_told_with_what_the_scope_says(pytester: pytest.Pytester) -> None:
+    result = run_source(
+        pytester,
+        """
+        import unittest
+
+        class Test(unittest.TestCase):
+            @pytest.mark.failpoints
+            def test_it(self):
+                fail.current_scope().error("besides")
+                self.fail("by itself")
+        """,
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*AssertionError: by itself*", "*failpy.Failure: besides*"])
+
+
+def test_what_stands_in_is_undone_within_groups() -> None:
+    panic, other = fail.FailpointPanic("p"), ValueError("v")
+    group = ExceptionGroup("both", [StandIn(panic), ExceptionGroup("inner", [StandIn(panic), other])])
+    undone = original(group)
+    assert isinstance(undone, BaseExceptionGroup)
+    assert undone.exceptions[0] is panic
+    assert undone.exceptions[1].exceptions == (panic, other)  # type: ignore[attr-defined]
+    assert original(other) is other
+    plain = ExceptionGroup("plain", [other])
+    assert original(plain) is plain
+
+
+def test_very_many_deaths_are_not_all_remembered(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_failures, "_KEPT", 1)
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    errors = [ValueError("first"), ValueError("second")]
+
+    def die(error: Exception) -> None:
+        raise error
+
+    with pytest.raises(ExceptionGroup), fail.scope():
+        for error in errors:
+            thread = threading.Thread(target=die, args=(error,))
+            thread.start()
+            thread.join()
+        assert [_failures.is_recorded(error) for error in errors] == [False, True]
+
+
+@pytest.mark.parametrize("argument", ["strict", "threads"])
+def test_switches_of_a_scope_are_true_or_false(argument: str) -> None:
+    with pytest.raises(TypeError, match=f"{argument} must be True or False, not 'no'"):
+        fail.scope(**{argument: "no"})
+
+
+def test_a_report_on_an_item_that_does_not_run(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(
+        """
+        import pytest
+
+        def pytest_collection_finish(session):
+            for item in session.items:
+                call = pytest.CallInfo.from_call(lambda: 1 / 0, when="setup")
+                report = item.ihook.pytest_runtest_makereport(item=item, call=call)
+                assert report.failed and not report.sections
+        """
+    )
+    run_source(pytester, "def test_it(): pass").assert_outcomes(passed=1)
+
+
+# --- scopes ---
+
+
+def test_the_scope_of_a_wide_fixture_is_within_that_of_the_first_test(pytester: pytest.Pytester) -> None:
+    result = run_source(
+        pytester,
+        """
+        @pytest.fixture(scope="module")
+        def wide():
+            with fail.scope({"plugin.other": "return('wide')"}) as scope:
+                yield scope
+
+        @pytest.mark.failpoints("plugin.value=return('marked')")
+        def test_first(wide):
+            assert (value(), other()) == ("marked", "wide")
+            assert fail.current_scope() is wide
+
+        def test_second(wide):
+            assert (value(), other()) == ("body", "wide")
+        """,
+    )
+    result.assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize("inner", ["", "        fail.scope().__enter__()\n"])
+def test_an_interrupt_closes_the_scope_wherever_the_test_was(pytester: pytest.Pytester, inner: str) -> None:
+    outside = fail.current_scope()
+    write(pytester, f"\n    def test_it(failpoints):\n{inner}        raise KeyboardInterrupt\n")
+    result = run(pytester)
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    here = fail.current_scope()
+    if here is not None and here is not outside:
+        here.close()  # it was left open within the test
+        from failpy._context import set_current
+
+        set_current(here.open_ancestor())
+    assert fail.current_scope() is outside
+
+
+def test_a_run_within_a_run_puts_the_terms_of_the_one_around_it_back(
+    pytester: pytest.Pytester, name: str
+) -> None:
+    fail.enable(name, "2*off->print", when=lambda hit: True)
+    write(pytester, "def test_it(): pass")
+    run(pytester, f"--failpoints={name}=panic").assert_outcomes(passed=1)
+    assert fail.status(name).terms == "2*off->print"
+
+
+def test_a_hit_of_a_layer_that_is_gone_is_not_kept(request: pytest.FixtureRequest) -> None:
+    trial = Trial(request.node)
+    hit: Hit[Any] = Hit("gone", Terms((Kill(),)), (), {}, {})
+    trial.hit(hit, None)
+    assert trial.trace() == []
+    trial.abandon()
+
+
+# --- the collector ---
+
+
+def test_before_a_process_kills_itself_all_is_written(collector: Collector, name: str) -> None:
+    fail.point(name)
+    hit: Hit[Any] = Hit(name, Terms((Kill(),)), (), {}, {})
+    hit.chosen = Kill()
+    collector.hit(hit, None)
+    assert left(collector, name).others == {"kill": 1}
+    assert left(collector, name).sites
+
+
+def test_terms_that_are_made_by_the_thousand_are_not_all_told_apart(
+    collector: Collector, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_collector, "_OTHERS", 3)
+    monkeypatch.setattr(_collector, "_LABELS", 2)
+    point = fail.point(name, returns=int)
+    for number in range(5):
+        with fail.scope({name: f"return({number})"}):
+            point.hit()
+    collector.finish()
+    assert left(collector, name).others == {"return(0)": 1, "return(1)": 1, "return(2)": 1, "...": 2}
+
+
+def test_exceptions_of_the_process_scope_have_an_end(collector: Collector, name: str) -> None:
+    point = fail.point(name)
+    fail.enable(name, "raise")
+    try:
+        point.hit()
+    except fail.Injected:
+        pass
+    collector.finish()
+    [(ending, count)] = left(collector, name).endings.items()
+    assert "test_exceptions_of_the_process_scope_have_an_end" in ending
+    assert count == 1
+
+
+def test_a_forked_child_begins_with_nothing(
+    collector: Collector, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    point = fail.point(name)
+    with fail.scope({name: "off"}):
+        point.hit()
+        collector.finish()
+        before = left(collector, name).hits
+        observing.add(_NoCollector())
+        try:
+            monkeypatch.delitem(sys.modules, "multiprocessing.util", raising=False)
+            _collector._after_fork_in_child()
+        finally:
+            observing.now = tuple(each for each in observing.now if not isinstance(each, _NoCollector))
+        point.hit()
+    collector.finish()
+    assert before == 1
+    assert sorted(tally[name].hits for tally, _ in gathered(collector._folder)) == [1, 1]
+
+
+class _NoCollector(_collector.Observer):
+    pass
+
+
+def test_the_environment_of_a_child_begins_a_collector(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registered: list[Any] = []
+    monkeypatch.setattr(atexit, "register", registered.append)
+    before = observing.now
+    seed = _environment.config.seed
+    try:
+        _environment.load({"FAILPY_REPORT_DIR": str(tmp_path)})
+        [begun] = set(observing.now) - set(before)
+        assert isinstance(begun, Collector)
+        assert registered == [begun.finish]
+    finally:
+        observing.now = before
+        _environment.config.seed = seed
+
+
+def test_a_fault_of_another_point_is_told_apart(collector: Collector, name: str) -> None:
+    @failpoint(name, faults=["print", "raise(EIO)"])
+    def function() -> None: ...
+
+    for terms in ("raise(EIO)", "raise(ENOSPC)"):
+        with fail.scope({name: terms}), pytest.raises(OSError):
+            function()
+    with fail.scope({f"{name}.unknown": "off"}, strict=False):
+        pass
+    collector.finish()
+    assert left(collector, name).injected == {"raise(EIO)": 1}
+    assert left(collector, name).others == {"raise(ENOSPC)": 1}
+
+
+def test_a_hit_of_what_nobody_declared(collector: Collector, name: str) -> None:
+    hit: Hit[Any] = Hit(f"{name}.stranger", Terms((fail.Print(),)), (), {}, {})
+    hit.chosen = fail.Print()
+    collector.hit(hit, None)
+    assert left(collector, f"{name}.stranger").others == {"print": 1}
+
+
+def test_nothing_to_look_at_falls_short(pytester: pytest.Pytester) -> None:
+    result = run_source(
+        pytester, "def test_it(): pass", "--failpoints-fail-under=1", "-o", "failpoints_omit=*"
+    )
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        ["*no failpoint was declared, so --failpoints-fail-under has nothing to look at"]
+    )
