@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter, deque
+from collections.abc import Callable
 from threading import RLock
 from types import CodeType
 from typing import TYPE_CHECKING, Any
@@ -13,7 +15,7 @@ from failpy._endings import Endings
 from failpy._failures import Failures
 from failpy._hit import Hit
 from failpy._observer import Observer, observing
-from failpy._registry import all_declared, declared
+from failpy._registry import Declared, all_declared, declared
 from failpy._returns import describe
 from failpy._tally import Tally
 from failpy._tally_file import TallyFile, imported_files
@@ -62,6 +64,8 @@ class Collector(Observer):
         # The process layer watches no endings of its own.
         self._endings = Endings(Failures())
         self._forked = self._is_finalized = False
+        self._todo: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._is_counting = False
 
     def after_fork(self) -> None:
         """In a forked child: what was tallied so far is the parent's."""
@@ -74,36 +78,19 @@ class Collector(Observer):
     def armed(self, activation: Activation, layer: Layer) -> None:
         """Count it."""
         del layer
-        with self._lock:
-            point = self._tally[activation.name]
-            point.armed += 1
-            if self.test:
-                point.test(self.test)["armed"] += 1
+        self._count(self._count_armed, activation.name)
 
     def hit(self, hit: Hit[Any], layer: Layer | None) -> None:
         """Count it; and write the tally down now if this process may not live to do so later."""
         del layer
         chosen = hit.chosen
         fired = chosen is not None and chosen.action != "off"
-        is_fault, label = self._label(hit.point, chosen) if chosen is not None and fired else (False, "")
-        with self._lock:
-            self._hits += 1
-            point = self._tally[hit.point]
-            point.hits += 1
-            test = point.test(self.test) if self.test else {}
-            test["hits"] = test.get("hits", 0) + 1
-            if fired:
-                point.fired += 1
-                test["fired"] = test.get("fired", 0) + 1
-                if is_fault:
-                    point.injected[label] += 1
-                else:
-                    is_new = label not in point.others and len(point.others) >= _OTHERS
-                    point.others["..." if is_new else label] += 1
-            if self._writes and chosen is not None and chosen.action in _LAST:
-                self.finish()
-            elif self._writes and self._is_due():
-                self._write()
+        label = self._label(hit.point, chosen) if chosen is not None and fired else None
+        self._count(self._count_hit, hit.point, label)
+        if self._writes and chosen is not None and chosen.action in _LAST:
+            self.finish()
+        elif self._writes and self._is_due():
+            self._write()
 
     def _label(self, name: str, term: Term) -> tuple[bool, str]:
         """Whether it is a fault of the catalogue, and its text."""
@@ -124,8 +111,46 @@ class Collector(Observer):
 
     def ended(self, hit: Hit[Any], ending: str) -> None:
         """Count the ending."""
+        self._count(self._count_ending, hit.point, ending)
+
+    def _count(self, how: Callable[..., None], *what: Any) -> None:
         with self._lock:
-            self._tally[hit.point].endings[ending] += 1
+            self._todo.append((how, what))
+            if self._is_counting:
+                return  # a signal handler came between, and this is done when it is over
+            self._is_counting = True
+            try:
+                while self._todo:
+                    each, known = self._todo.popleft()
+                    each(*known)
+            finally:
+                self._is_counting = False
+
+    def _count_armed(self, name: str) -> None:
+        point = self._tally[name]
+        point.armed += 1
+        if self.test:
+            point.test(self.test)["armed"] += 1
+
+    def _count_hit(self, name: str, label: tuple[bool, str] | None) -> None:
+        self._hits += 1
+        point = self._tally[name]
+        point.hits += 1
+        test = point.test(self.test) if self.test else Counter[str]()
+        test["hits"] += 1
+        if label is None:
+            return
+        point.fired += 1
+        test["fired"] += 1
+        is_fault, text = label
+        if is_fault:
+            point.injected[text] += 1
+        else:
+            is_new = text not in point.others and len(point.others) >= _OTHERS
+            point.others["..." if is_new else text] += 1
+
+    def _count_ending(self, name: str, ending: str) -> None:
+        self._tally[name].endings[ending] += 1
 
     def _is_due(self) -> bool:
         return self._hits <= _EACH or self._hits & (self._hits - 1) == 0
@@ -149,11 +174,14 @@ class Collector(Observer):
         """The tally, with every point that this process has declared."""
         with self._lock:
             for point in all_declared():
-                mine = self._tally[point.name]
-                mine.sites |= set(point.places)
-                mine.returns = "" if point.returns is None else describe(point.returns)
-                mine.faults = [str(fault) for fault in point.faults]
+                self._describe(point)
             return self._tally
+
+    def _describe(self, point: Declared[Any]) -> None:
+        mine = self._tally[point.name]
+        mine.sites |= set(point.places)
+        mine.returns = "" if point.returns is None else describe(point.returns)
+        mine.faults = [str(fault) for fault in point.faults]
 
     def _write(self) -> None:
         """Write down what was done so far, in place of what was written before."""
@@ -164,6 +192,11 @@ class Collector(Observer):
             if util is not None:
                 util.Finalize(None, self.finish, exitpriority=0)
         with self._lock, muted():
+            # Of what it has declared, only what was touched: it may be thousands, and this is in a hit.
+            for name, _ in self._tally:
+                point = declared(name)
+                if point is not None:
+                    self._describe(point)
             self._file.write(self._tally, ())
 
     def finish(self) -> None:

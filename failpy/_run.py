@@ -40,6 +40,7 @@ class Run:
         self._worked: set[str] = set()
         self._knows_all = True
         self._is_late = False
+        self._refused = ""
         self._reporting: Reporting | None = None
         self._armed_before = dict(process.activations)
         self._seed_before = switches.seed
@@ -81,7 +82,9 @@ class Run:
             try:
                 enable(process, self._options.terms)
             except FailpointError as exc:
-                raise pytest.UsageError(f"--failpoints cannot be applied: {exc}") from None
+                self._refused = f"--failpoints cannot be applied: {exc}"
+                if not hasattr(self._config, "workerinput"):
+                    raise pytest.UsageError(self._refused) from None
         self._standing.begin()
 
     @pytest.hookimpl(optionalhook=True)
@@ -183,6 +186,8 @@ class Run:
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Open the scope of the test, before its fixtures."""
         __tracebackhide__ = True
+        if self._refused:  # a worker of pytest-xdist can say it in no other way
+            pytest.fail(self._refused, pytrace=False)
         trial = self.trial_of(item)
         if trial.is_set_up:
             self._standing.renew(item.nodeid)

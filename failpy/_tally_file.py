@@ -6,11 +6,14 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from types import ModuleType
+from typing import Any
 
 from failpy._tally import Tally
 
 __all__ = ["TallyFile", "gathered", "imported_files"]
 
+_DICT: Any = vars(ModuleType)["__dict__"]
 # As they are before a test puts something in their place.
 _open, _replace = open, os.replace
 
@@ -61,18 +64,18 @@ def imported_files() -> list[str]:
     standard = sysconfig.get_path("stdlib") + os.sep
     packages = os.path.join(standard, "site-packages")  # noqa: PTH118 - as above
     files = []
-    for module in tuple(sys.modules.values()):
-        try:
-            # Not `module.__file__`: a lazy module would be loaded for it.
-            file = object.__getattribute__(module, "__dict__").get("__file__")
-        except (AttributeError, TypeError):
+    modules: list[Any] = list(sys.modules.values())
+    for module in modules:
+        if not isinstance(module, ModuleType):
             continue
+        # Not `module.__file__`: a lazy module would be loaded for it.
+        file = _DICT.__get__(module).get("__file__")
         if not isinstance(file, str) or not file.endswith(".py") or file.startswith(own):
             continue
         if file.startswith(standard) and not file.startswith(packages):
             continue
         try:
-            with open(file, "rb") as opened:  # noqa: PTH123 - as above
+            with _open(file, "rb") as opened:
                 mentions = b"failpy" in opened.read()
         except OSError:
             continue

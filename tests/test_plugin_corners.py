@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import sys
 import threading
 from collections.abc import Iterator
@@ -278,3 +279,64 @@ def test_nothing_to_look_at_falls_short(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(
         ["*no failpoint was declared, so --failpoints-fail-under has nothing to look at"]
     )
+
+
+def test_a_hit_in_the_middle_of_counting_is_counted(collector: Collector, name: str) -> None:
+    """As a signal handler makes one."""
+    point = fail.point(name)
+    counted: list[bool] = []
+    count = collector._count_hit
+
+    def interrupted(*what: Any) -> None:
+        if not counted:
+            counted.append(True)
+            point.hit()
+        count(*what)
+
+    collector._count_hit = interrupted  # type: ignore[method-assign]
+    with fail.scope({name: "off"}):
+        point.hit()
+    collector.finish()
+    assert left(collector, name).hits == 2
+
+
+def test_what_a_killed_child_alone_has_declared_is_in_the_report(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        only="""
+        import os, signal
+        from failpy import fail
+        fail.point("only.there").hit()
+        os.kill(os.getpid(), signal.SIGKILL)
+        """
+    )
+    run_source(
+        pytester,
+        """
+        import subprocess, sys
+
+        def test_it(failpoints):
+            failpoints.enable("only.there", "print")
+            done = subprocess.run([sys.executable, "only.py"], env=failpoints.environ())
+            assert done.returncode == -9
+            failpoints.disable("only.there")
+        """,
+        "--failpoints-report=json",
+    ).assert_outcomes(passed=1)
+    [row] = [
+        row
+        for row in json.loads((pytester.path / "failpoints.json").read_text())["points"]
+        if row["name"] == "only.there"
+    ]
+    assert (row["state"], row["hits"], row["sites"][0]["line"]) == ("fired", 1, 3)
+
+
+def test_terms_that_cannot_be_had_are_told_by_workers(pytester: pytest.Pytester) -> None:
+    result = run_source(
+        pytester,
+        "def test_it(): pass",
+        "--failpoints=plugin.late=raise(latemod.Nope)",
+        "-n1",
+        plugins=["xdist.plugin"],
+    )
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*--failpoints cannot be applied: *latemod*"])
