@@ -6,7 +6,7 @@ import inspect
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import update_wrapper, wraps
-from types import FunctionType, MethodType
+from types import FunctionType, MethodType, TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from failpy._context import Layer, inside
@@ -52,6 +52,7 @@ def carried(function: F, where: Where) -> F:
 
         @wraps(function)
         def generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+            __tracebackhide__ = True
             with standing_in():
                 return (yield from function(*args, **kwargs))
 
@@ -59,6 +60,7 @@ def carried(function: F, where: Where) -> F:
 
     @wraps(function)
     def plain(*args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
         with standing_in():
             return function(*args, **kwargs)
 
@@ -106,17 +108,21 @@ class StandIn(Exception):  # noqa: N818 - it is another's
         self.original = original
 
 
-@contextmanager
-def standing_in() -> Iterator[None]:
+class standing_in:
     """A block that lets out what it raises, or what stands in for it."""
-    try:
-        yield
-    except (FailpointPanic, Unwind) as exc:
-        raise StandIn(exc) from None
-    except BaseExceptionGroup as exc:
-        if isinstance(exc, Exception) or exc.subgroup((FailpointPanic, Unwind)) is None:
-            raise
-        raise StandIn(exc) from None
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        __tracebackhide__ = True
+        is_ours = isinstance(exc, FailpointPanic | Unwind)
+        if isinstance(exc, BaseExceptionGroup) and not isinstance(exc, Exception):
+            is_ours = exc.subgroup((FailpointPanic, Unwind)) is not None
+        if is_ours and exc is not None:
+            raise StandIn(exc) from None
 
 
 def original(error: BaseException) -> BaseException:

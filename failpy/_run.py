@@ -37,7 +37,7 @@ class Run:
         self._interrupted: Trial | None = None
         self._standing = Standing()
         self._leftovers = Leftovers(self._standing)
-        self._worked: set[str] = set()
+        self._told: dict[str, str] = {}  # by workers; nothing of what has done its work
         self._knows_all = True
         self._is_late = False
         self._refused = ""
@@ -213,6 +213,9 @@ class Run:
         try:
             return (yield)
         except StandIn as exc:
+            cached = fixturedef.cached_result
+            if cached is not None and cached[2] is not None:  # what the next test is to meet
+                fixturedef.cached_result = (None, cached[1], (exc.original, exc.original.__traceback__))
             raise exc.original from None
         finally:
             fixturedef.func = function  # type: ignore[misc]
@@ -292,22 +295,23 @@ class Run:
         """In a worker of pytest-xdist: tell the run what has done its work here."""
         output = getattr(self._config, "workeroutput", None)
         if output is not None:
-            self._standing.in_vain(())
+            output["failpoints_in_vain"] = self._standing.in_vain()
             output["failpoints_worked"] = sorted(self._standing.worked)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
         """Hear what has done its work in a worker, unless that has crashed."""
-        worked = getattr(node, "workeroutput", {}).get("failpoints_worked")
-        self._knows_all = self._knows_all and worked is not None
-        self._worked |= set(worked or ())
+        output = getattr(node, "workeroutput", {})
+        self._knows_all = self._knows_all and "failpoints_worked" in output
+        self._told |= dict.fromkeys(output.get("failpoints_worked", ()), "")
+        self._told = output.get("failpoints_in_vain", {}) | self._told
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
         """Say which failpoints of the options did nothing in the whole run."""
         ran = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
         if not ran or self._config.option.collectonly or not self._knows_all:
             return
-        told = self._standing.in_vain(self._worked)
+        told = [each for each in (self._standing.in_vain() | self._told).values() if each]
         if told:
             terminalreporter.section("failpoints armed in vain", yellow=True)
             for each in told:

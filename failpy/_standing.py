@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from failpy._arming import When, enable
@@ -54,19 +53,15 @@ class Standing:
             if name not in process.activations:
                 self._arm(name)
 
-    def in_vain(self, worked: Collection[str]) -> list[str]:
-        """After the run: what is to be said of those that did nothing in any test.
-
-        Args:
-            worked: The names of those that did their work in other processes.
-        """
+    def in_vain(self) -> dict[str, str]:
+        """After the run: what is to be said of those that did nothing in any test, by name."""
         self._note()
-        told = []
+        told = {}
         for name, activation in self._armed.items():
-            if name not in self.worked and name not in worked:
+            if name not in self.worked:
                 complaint = unknown(name) if declared(name) is None else complaint_of(activation)
                 if complaint is not None:
-                    told.append(str(complaint))
+                    told[name] = str(complaint)
         return told
 
     def _note(self) -> None:

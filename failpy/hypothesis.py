@@ -213,10 +213,15 @@ class FaultyMachine(RuleBasedStateMachine):
             with suppress(BaseException):
                 opened.__exit__(None, None, None)
         else:
+            failed: BaseExceptionGroup[BaseException] | None = None
             try:
                 opened.__exit__(None if raised is None else type(raised), raised, None)
             except BaseExceptionGroup as group:
-                raise _folded(group) from None
+                failed = _folded(group)
+            if failed is not None:
+                # Not in the `except` above: its context would be a part of what it is told apart by.
+                failed.__context__ = raised
+                raise failed
 
 
 def _folded(group: BaseExceptionGroup[BaseException]) -> BaseExceptionGroup[BaseException]:
@@ -225,9 +230,8 @@ def _folded(group: BaseExceptionGroup[BaseException]) -> BaseExceptionGroup[Base
         (type(each), str(each), *getattr(each, "__notes__", ())): each for each in reversed(group.exceptions)
     }
     kept = list(reversed(different.values()))
-    if len(kept) == len(group.exceptions):
-        return group
-    folded = BaseExceptionGroup(f"{group.message}, {len(kept)} of them different", kept)
+    less = "" if len(kept) == len(group.exceptions) else f", {len(kept)} of them different"
+    folded = BaseExceptionGroup(f"{group.message}{less}", kept)
     for note in getattr(group, "__notes__", ()):
         folded.add_note(note)
     return folded

@@ -340,3 +340,40 @@ def test_terms_that_cannot_be_had_are_told_by_workers(pytester: pytest.Pytester)
     )
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*--failpoints cannot be applied: *latemod*"])
+
+
+def test_a_wide_fixture_that_panics_says_so_to_each_test(pytester: pytest.Pytester) -> None:
+    result = run_source(
+        pytester,
+        """
+        @pytest.fixture(scope="module")
+        def wide():
+            return value()
+
+        @pytest.mark.failpoints("plugin.value=1*panic")
+        def test_first(wide): pass
+
+        def test_second(wide): pass
+        """,
+    )
+    result.assert_outcomes(errors=2)
+    assert result.stdout.str().count("E   failpy.FailpointPanic: failpoint panic: plugin.value") == 2
+    result.stdout.no_fnmatch_line("*StandIn*")
+
+
+def test_workers_say_what_was_armed_in_vain(pytester: pytest.Pytester) -> None:
+    result = run_source(
+        pytester,
+        """
+        def test_value(): value()
+        def test_again(): value()
+        """,
+        "--failpoints=plugin.value=print;plugin.other=raise;plugin.othr=raise",
+        "-n2",
+        plugins=["xdist.plugin"],
+    )
+    result.assert_outcomes(passed=2)
+    said = result.stdout.str().partition("failpoints armed in vain")[2]
+    assert "failpoint 'plugin.other' was armed with raise and never fired" in said
+    assert "no code has declared a failpoint 'plugin.othr'" in said
+    assert "'plugin.value' was" not in said
