@@ -8,6 +8,8 @@ import textwrap
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from tests.surroundings import PIPELINE
+
 if TYPE_CHECKING:
     import pytest
 
@@ -35,7 +37,7 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.setenv("COLUMNS", "200")
     for name in tuple(os.environ):
-        if name.startswith("FAILPY"):
+        if name.startswith("FAILPY") or name in PIPELINE:
             monkeypatch.delenv(name)
 
 

@@ -613,7 +613,7 @@ def test_control_c_is_status_130(says: Asks, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_missing_extra_is_told(says: Asks, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "failpy._cli")
+    monkeypatch.delitem(sys.modules, "failpy._cli", raising=False)
     original = builtins.__import__
 
     def without(missing: str) -> Callable[..., Any]:

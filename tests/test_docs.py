@@ -16,6 +16,7 @@ import pytest
 
 import failpy
 from tests import run_page
+from tests.surroundings import plain_environ
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = Path(failpy.__file__).parent
@@ -40,7 +41,7 @@ PLUGINS = {
 
 
 def run(*arguments: str, cwd: Path, plugins: tuple[str, ...] = ()) -> None:
-    kept = {key: text for key, text in os.environ.items() if not key.startswith(("FAILPY", "PYTEST"))}
+    kept = plain_environ()
     folders = [str(PACKAGE.parent), *filter(None, [kept.get("PYTHONPATH")])]
     programs = [str(Path(sys.executable).parent), kept["PATH"]]
     own = {
