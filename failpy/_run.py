@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -204,7 +204,6 @@ class Run:
         self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
     ) -> Generator[None, object, object]:
         """Carry the scope into fixtures, and see what one of a wider scope arms."""
-        del request
         trial, function = self._trial, fixturedef.func
         is_wide = fixturedef.scope != "function"
         if (trial is not None and trial.scope is not None) or (is_wide and is_async(function)):
@@ -213,9 +212,9 @@ class Run:
         try:
             return (yield)
         except StandIn as exc:
-            cached = fixturedef.cached_result
-            if cached is not None and cached[2] is not None:  # what the next test is to meet
-                fixturedef.cached_result = (None, cached[1], (exc.original, exc.original.__traceback__))
+            # What the next test that needs the fixture is to meet.
+            failure = (exc.original, exc.original.__traceback__)
+            fixturedef.cached_result = (None, fixturedef.cache_key(cast("Any", request)), failure)
             raise exc.original from None
         finally:
             fixturedef.func = function  # type: ignore[misc]

@@ -342,6 +342,20 @@ def test_terms_that_cannot_be_had_are_told_by_workers(pytester: pytest.Pytester)
     result.stdout.fnmatch_lines(["*--failpoints cannot be applied: *latemod*"])
 
 
+def test_a_worker_in_this_process_tells_by_its_tests(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(
+        """
+        def pytest_configure(config):
+            config.workerinput = {"failpoints_seed": 5}
+            config.workeroutput = {}
+        """
+    )
+    terms = "--failpoints=plugin.late=raise(latemod.Nope)"
+    result = run_source(pytester, "def test_it(): pass", terms, "-p", "no:xdist")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*--failpoints cannot be applied: *latemod*"])
+
+
 def test_a_wide_fixture_that_panics_says_so_to_each_test(pytester: pytest.Pytester) -> None:
     result = run_source(
         pytester,
