@@ -13,6 +13,7 @@ from typing import Any as _Any
 
 import failpy as fail
 from failpy._arming import Status
+from failpy._attachment import Attachment, attach
 from failpy._decorator import failpoint
 from failpy._environment import load as _load
 from failpy._errors import (
@@ -65,6 +66,7 @@ if _TYPE_CHECKING:
     from failpy._wsgi import wsgi
 
 __all__ = [
+    "Attachment",
     "BlockingWarning",
     "Break",
     "Call",
@@ -105,6 +107,7 @@ __all__ = [
     "WaitTimeout",
     "Yield",
     "asgi",
+    "attach",
     "current_scope",
     "disable",
     "enable",

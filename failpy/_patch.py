@@ -70,6 +70,16 @@ class Patch:
             self._names = (*self._names, name)
             self._forget.append(forget)
 
+    def has(self, name: str) -> bool:
+        """Whether this point stands on the function."""
+        return name in self._names
+
+    def leave(self, name: str, forget: Callable[[int], object]) -> None:
+        """Let this point stand on the function no more."""
+        self.switch(name, False)
+        self._names = tuple(each for each in self._names if each != name)
+        self._forget.remove(forget)
+
     def _gone(self, _: object, patches: dict[int, Patch] = _patches) -> None:
         # No lock here: this runs wherever the collector happens to, and also while the interpreter ends,
         # when the global names are gone.

@@ -9,14 +9,14 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any, cast
 
-from wrapt import FunctionWrapper
+from wrapt import FunctionWrapper, register_post_import_hook
 
 from failpy._patch import trampoline
 
-__all__ = ["LiveSwitch", "Proxy", "proxy"]
+__all__ = ["LiveSwitch", "Proxy", "proxy", "when_imported"]
 
 
 class Proxy(FunctionWrapper):  # type: ignore[misc, type-arg, unused-ignore]
@@ -57,6 +57,11 @@ class LiveSwitch:
     def switch(self, name: str, armed: bool, /) -> None:
         """Be true while the point is armed."""
         self.live[:] = [True] * armed
+
+
+def when_imported(module: str, hook: Callable[[ModuleType], None]) -> None:
+    """Call the hook with the module as soon as that has been imported."""
+    register_post_import_hook(hook, module)
 
 
 def proxy(

@@ -124,6 +124,14 @@ class Declared(Generic[T]):
         """Remember one more site."""
         self._sites[site] = None
 
+    def leave(self, site: Site) -> None:
+        """Forget a site, with what it said of type and faults."""
+        for said in (self._sites, self._claims, self._faults):
+            said.pop(site, None)
+        self.faults = tuple(dict.fromkeys(chain.from_iterable(self._faults.values())))
+        if not self._claims:
+            self.returns, self.accepted = None, accepted(None)
+
     def add_switch(self, switch: Switch) -> None:
         """Let this site be told, now and from now on, whether the point is armed."""
         with lock:

@@ -9,6 +9,8 @@ import failpy as fail_module
 from failpy import fail
 
 PINNED = [
+    "attach",
+    "Attachment",
     "failpoint",
     "point",
     "Point",
