@@ -147,7 +147,7 @@ class Attachment:
         had = attribute in vars(owner)
         standing = declare_point(self.name, self._returns, self._faults, self._site, claims=True)
         kind = type(target) if isinstance(target, classmethod | staticmethod) else None
-        inner = target if kind is None else target.__func__
+        inner: Any = target if kind is None else target.__func__
         instead, switch = proxy(inner, self.name, partial(_unpickled, self.target))
         placed: Any = instead if kind is None else kind(instead)
         try:
