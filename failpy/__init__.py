@@ -62,6 +62,7 @@ from failpy._terms import (
 
 if _TYPE_CHECKING:
     from failpy._asgi import asgi
+    from failpy._posix import PosixAttachment, attach_posix
     from failpy._server import Server, serve
     from failpy._wsgi import wsgi
 
@@ -89,6 +90,7 @@ __all__ = [
     "Pause",
     "PauseTimeout",
     "Point",
+    "PosixAttachment",
     "Print",
     "Raise",
     "Return",
@@ -108,6 +110,7 @@ __all__ = [
     "Yield",
     "asgi",
     "attach",
+    "attach_posix",
     "current_scope",
     "disable",
     "enable",
@@ -132,7 +135,14 @@ _load(_os.environ)
 
 
 # What few ask for is imported when they do: it takes longer than all the rest.
-_LATER = {"Server": "_server", "asgi": "_asgi", "serve": "_server", "wsgi": "_wsgi"}
+_LATER = {
+    "PosixAttachment": "_posix",
+    "Server": "_server",
+    "asgi": "_asgi",
+    "attach_posix": "_posix",
+    "serve": "_server",
+    "wsgi": "_wsgi",
+}
 
 
 def __getattr__(name: str) -> _Any:

@@ -16,7 +16,7 @@ from wrapt import FunctionWrapper, register_post_import_hook
 
 from failpy._patch import trampoline
 
-__all__ = ["LiveSwitch", "Proxy", "proxy", "when_imported"]
+__all__ = ["LiveSwitch", "Proxy", "proxy", "stand_in", "when_imported"]
 
 
 class Proxy(FunctionWrapper):  # type: ignore[misc, type-arg, unused-ignore]
@@ -81,6 +81,21 @@ def proxy(
         forward = _forward(wrapped)
         return FunctionType(code, forward.__globals__, closure=forward.__closure__)(*args, **kwargs)
 
+    return stand_in(target, evaluate, rebuild)
+
+
+def stand_in(
+    target: Callable[..., Any],
+    evaluate: Callable[[Callable[..., Any], object, Any, Any], Any],
+    rebuild: Callable[[Callable[..., Any]], object],
+) -> tuple[Proxy, LiveSwitch]:
+    """The callable with something in front of it, and what turns that on.
+
+    Args:
+        target: The callable.
+        evaluate: Called instead while it is on: with the callable, what it is bound to, and the arguments.
+        rebuild: Makes the like of the result from an unpickled target; must itself be picklable.
+    """
     switch = LiveSwitch()
     result = Proxy(target, evaluate, enabled=cast("Any", switch.live))
     result._self_rebuild = rebuild
