@@ -24,9 +24,12 @@ from failpy._registry import Site, body_site, declared, lock
 __all__ = ["PosixAttachment", "attach_posix"]
 
 # Those known to read and write files or sockets in C by themselves.
-_IN_C = frozenset(
-    ["mmap", "_sqlite3", "_dbm", "_gdbm", "numpy", "h5py", "netCDF4", "pyarrow", "polars", "cv2", "lxml.etree", "duckdb", "lmdb", "rocksdb", "psycopg2", "psycopg_c", "MySQLdb", "pycurl", "grpc", "zmq", "uvloop"]
-)
+_IN_C = {
+    *("mmap", "_sqlite3", "_dbm", "_gdbm"),
+    *("numpy", "h5py", "netCDF4", "pyarrow", "polars", "cv2", "lxml.etree"),
+    *("duckdb", "lmdb", "rocksdb", "psycopg2", "psycopg_c", "MySQLdb"),
+    *("pycurl", "grpc", "zmq", "uvloop"),
+}
 _DICT: Any = vars(ModuleType)["__dict__"]
 
 

@@ -96,7 +96,7 @@ def chosen(which: tuple[str, ...]) -> tuple[str, ...]:
         if not names:
             hint = did_you_mean(each, (*GROUPS, *CALLS))
             raise FailpointError(
-                f"the catalogue of the operating system has no group or point {each!r}{hint} "
+                f"the catalogue of the operating system has no group or point {each!r}{hint or '.'} "
                 f"Its groups are {', '.join(map(repr, GROUPS))}"
             )
         found |= dict.fromkeys(names)

@@ -74,10 +74,10 @@ def _readinto(self: FileIO, buffer: Any, /) -> int | None:
 
 def _read(self: FileIO, size: int | None = -1, /) -> bytes | None:
     __tracebackhide__ = True
-    if size is None or size < 0:
-        return self.readall()
     if self.closed or not self.readable():
         return io.FileIO.read(self, size)
+    if size is None or size < 0:
+        return self.readall()
     allowed = _allowed(self, size)
     return None if allowed is None else io.FileIO.read(self, allowed)
 
@@ -153,11 +153,12 @@ def open_file(wrapped: Callable[..., Any], instance: object, args: Any, kwargs: 
         plan = _plan(options["mode"]) if isinstance(options["mode"], str) else None
     if plan is None or not _is_sound(options, plan[1]) or is_tool(sys._getframe(1)):
         return wrapped(*args, **kwargs)  # which also says what is wrong with them
-    # An opener opens by itself, and a descriptor is open.
-    if isinstance(options["file"], str | bytes | os.PathLike) and options["opener"] is None:
-        hit = strike("posix/io/open", path=options["file"], mode=options["mode"])
-        if hit is not None:
-            return hit.value
+    if not isinstance(options["file"], int):
+        options["file"] = os.fspath(options["file"])
+        if options["opener"] is None:  # else that opens
+            hit = strike("posix/io/open", path=options["file"], mode=options["mode"])
+            if hit is not None:
+                return hit.value
     return _layers(options, *plan)
 
 
@@ -182,7 +183,7 @@ def _is_sound(options: dict[str, Any], binary: bool) -> bool:
 def _layers(options: dict[str, Any], raw_mode: str, binary: bool) -> Any:
     """The file with its layers, as `open` in C makes them."""
     buffering: int = options["buffering"]
-    encoding = None if binary else io.text_encoding(options["encoding"], 4)
+    encoding = None if binary else io.text_encoding(options["encoding"], 3)
     if binary and buffering == 1:
         warnings.warn(
             "line buffering (buffering=1) isn't supported in binary mode, the default buffer size "

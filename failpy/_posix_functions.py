@@ -231,6 +231,6 @@ for _name, _found in _places():
 _open = Place("builtins", "open", open_file, also=("io",), always=True)
 for _name in _BY_FILES:
     PLACES[_name].append(_open)
-_opening = [Place(module, "connect", _connect, always=True) for module in ("sqlite3", "sqlite3.dbapi2")]
+_opening = Place("sqlite3", "connect", _connect, also=("sqlite3.dbapi2",), always=True)
 for _name in _BY_SQLITE:
-    PLACES[_name] += _opening
+    PLACES[_name].append(_opening)

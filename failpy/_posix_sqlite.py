@@ -93,7 +93,7 @@ class _Connection(sqlite3.Connection):
         return super().__exit__(kind, exc, tb)
 
 
-def _seen(factory: Any, kind: type, with_points: type) -> Any:
+def _seen(factory: Any, kind: Any, with_points: Any) -> Any:
     """The factory with the points in front; as it is if it is no class of that kind."""
     return (
         _subclass(factory, with_points)
