@@ -103,7 +103,7 @@ def strike(name: str, /, **values: Any) -> Hit[Any] | None:
     error = hit.take_error()
     # As the call itself would say it; but what somebody has given as an object stays as it is.
     if isinstance(error, OSError) and error.filename is None and error is not getattr(hit.term, "exc", None):
-        path = values.get("path", values.get("src"))
+        path = None if "fd" in values else values.get("path", values.get("src"))
         if isinstance(path, str | bytes | os.PathLike):
             error.filename = os.fspath(path)
             if isinstance(values.get("dst"), str | bytes | os.PathLike):

@@ -34,9 +34,11 @@ _PARAMETERS = ("file", *_DEFAULTS)
 class FileIO(io.FileIO):
     """An open file. While a point is armed anywhere, it has the methods of `METHODS`; else, those in C."""
 
+    def __repr__(self) -> str:
+        return super().__repr__().replace("<FileIO ", "<_io.FileIO ", 1)  # as Python 3.13 says it of its own
 
-FileIO.__module__ = "_io"  # a repr is what it would be
-FileIO.__qualname__ = "FileIO"
+
+FileIO.__module__ = "_io"
 
 
 def _write(self: FileIO, data: Any, /) -> int | None:
