@@ -109,7 +109,8 @@ def test_groups_names_and_patterns() -> None:
     assert names() == list(CALLS)
     assert names("net") == [name for name in CALLS if name.startswith("posix/net/")]
     assert names("posix/io/*nk", "posix/io/unlink", "sqlite") == [
-        "posix/io/link", "posix/io/unlink", "posix/sqlite/connect", "posix/sqlite/execute", "posix/sqlite/commit",
+        "posix/io/link", "posix/io/unlink",
+        "posix/sqlite/connect", "posix/sqlite/execute", "posix/sqlite/commit",
     ]  # fmt: skip
 
 
@@ -198,7 +199,8 @@ def test_a_module_that_is_imported_later() -> None:
         two = fail.attach_posix("posix/sqlite/connect", "posix/sqlite/commit")
         assert "sqlite3" not in sys.modules
         import sqlite3
-        with fail.scope({"posix/sqlite/connect": 'raise(sqlite3.OperationalError("unable to open database file"))'}):
+        full = 'raise(sqlite3.OperationalError("unable to open database file"))'
+        with fail.scope({"posix/sqlite/connect": full}):
             try:
                 sqlite3.connect("x.db")
             except sqlite3.OperationalError as error:
@@ -242,7 +244,8 @@ def test_a_place_in_a_module_that_comes_later(
 def test_import_failpy_loads_nothing_of_it() -> None:
     source = """
         import sys, failpy
-        print([name for name in sys.modules if name.startswith("failpy._posix") or name in ("socket", "wrapt")])
+        heavy = "socket", "wrapt"
+        print([name for name in sys.modules if name.startswith("failpy._posix") or name in heavy])
     """
     assert run(source) == "[]\n"
 
@@ -556,7 +559,7 @@ def test_bad_arguments_say_what_they_say(
 def test_keywords_twice_and_unknown(tmp_path: Path) -> None:
     with fail.attach_posix("io"):
         with pytest.raises(TypeError):
-            open("a", "r", mode="r")  # type: ignore[call-overload]
+            open("a", "w", mode="w")  # type: ignore[call-overload]
         with pytest.raises(TypeError):
             open("a", moed="r")  # type: ignore[call-overload]
 
