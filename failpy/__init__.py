@@ -62,6 +62,9 @@ from failpy._terms import (
 
 if _TYPE_CHECKING:
     from failpy._asgi import asgi
+    from failpy._case import Case
+    from failpy._exploration_report import Report
+    from failpy._explore import aexplore, explore
     from failpy._posix import PosixAttachment, attach_posix
     from failpy._server import Server, serve
     from failpy._wsgi import wsgi
@@ -71,6 +74,7 @@ __all__ = [
     "BlockingWarning",
     "Break",
     "Call",
+    "Case",
     "Deadlock",
     "Delay",
     "Exit",
@@ -93,6 +97,7 @@ __all__ = [
     "PosixAttachment",
     "Print",
     "Raise",
+    "Report",
     "Return",
     "ReturnTypeError",
     "Scope",
@@ -108,6 +113,7 @@ __all__ = [
     "UnknownFailpoint",
     "WaitTimeout",
     "Yield",
+    "aexplore",
     "asgi",
     "attach",
     "attach_posix",
@@ -115,6 +121,7 @@ __all__ = [
     "disable",
     "enable",
     "enable_all",
+    "explore",
     "fail",
     "failpoint",
     "parse",
@@ -136,10 +143,14 @@ _load(_os.environ)
 
 # What few ask for is imported when they do: it takes longer than all the rest.
 _LATER = {
+    "Case": "_case",
     "PosixAttachment": "_posix",
+    "Report": "_exploration_report",
     "Server": "_server",
+    "aexplore": "_explore",
     "asgi": "_asgi",
     "attach_posix": "_posix",
+    "explore": "_explore",
     "serve": "_server",
     "wsgi": "_wsgi",
 }

@@ -16,12 +16,14 @@ from failpy._point import Fault
 from failpy._registry import declared, lock, names, unknown
 from failpy._terms import Raise, Term, Terms
 
-__all__ = ["Candidates", "Points"]
+__all__ = ["DRASTIC", "Candidates", "Points", "given_faults", "several"]
 
 Points = str | Iterable[str] | Mapping[str, Iterable[Fault]]
 """A name or pattern, several of these, or a mapping of names to faults."""
 
-_DRASTIC = ("break", "exit", "kill")
+DRASTIC = ("break", "exit", "kill")
+"""The actions that end or halt the process."""
+
 _MAGIC = frozenset("*?[")
 
 
@@ -45,9 +47,11 @@ class Candidates:
         self._found: dict[str, tuple[Terms, ...]] = {}
         self._patterns: tuple[str, ...] = ()
         if isinstance(points, Mapping):
-            self._found = {check_name(name): tuple(_given(name, faults)) for name, faults in points.items()}
+            self._found = {
+                check_name(name): tuple(given_faults(name, faults)) for name, faults in points.items()
+            }
         else:
-            self._patterns = tuple(map(check_name, _several(points)))
+            self._patterns = tuple(map(check_name, several(points)))
         if not self._found and not self._patterns:
             raise ValueError(f"points={shown(points)} names no failpoint: give a name, or '*' for every one")
 
@@ -69,7 +73,8 @@ class Candidates:
         return self._found
 
 
-def _several(points: Any) -> Iterator[Any]:
+def several(points: Any) -> Iterator[Any]:
+    """The names and patterns that a user gives, one or several."""
     if isinstance(points, str):
         return iter((points,))
     if not isinstance(points, Iterable):
@@ -81,7 +86,8 @@ def _several(points: Any) -> Iterator[Any]:
     return iter(sorted(points, key=str) if isinstance(points, AbstractSet) else points)
 
 
-def _given(name: str, faults: Any) -> Iterator[Terms]:
+def given_faults(name: str, faults: Any) -> Iterator[Terms]:
+    """The faults that a user gives for a point, as chains of terms."""
     if isinstance(faults, str | Term | Terms | BaseException | type) or not isinstance(faults, Iterable):
         raise TypeError(
             f"failpoint {name!r}: its faults must be a list of terms, texts or exceptions, "
@@ -122,4 +128,4 @@ def _matching(pattern: str) -> dict[str, tuple[Terms, ...]]:
 
 
 def _survivable(name: str) -> tuple[Terms, ...]:
-    return tuple(fault for fault in faults_of(name) if all(term.action not in _DRASTIC for term in fault))
+    return tuple(fault for fault in faults_of(name) if all(term.action not in DRASTIC for term in fault))

@@ -10,7 +10,7 @@ from failpy._registry import declared, unknown
 from failpy._returns import Accepted
 from failpy._terms import Count, Off, Raise, Return, Term, Terms
 
-__all__ = ["at_hit", "faults_of", "schedule_terms", "span"]
+__all__ = ["at_hit", "faults_of", "persisting", "schedule_terms", "span"]
 
 # What text can say of a type, the simplest first.
 _VALUES: dict[type, tuple[object, ...]] = {
@@ -114,6 +114,17 @@ def schedule_terms(hits: Mapping[int, Terms]) -> Terms:
         chain += terms
         taken += span(hits[nth])
     return Terms(chain or (Off(),))
+
+
+def persisting(terms: Terms) -> Terms:
+    """The same terms, the last of which never ends: SQLite's faults that stay, besides those that come once.
+
+    Examples:
+        >>> from failpy import parse
+        >>> str(persisting(at_hit(3, parse("raise(ENOSPC)"))))
+        '2*off->raise(ENOSPC)'
+    """
+    return Terms((*terms[:-1], _bare(terms[-1])))
 
 
 def span(fault: Terms) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import chain
 from threading import RLock, current_thread
 from types import FrameType
@@ -30,12 +30,14 @@ __all__ = [
     "check",
     "declare",
     "declared",
+    "ignore_declarations",
     "lock",
     "missed",
     "misses_since",
     "names",
     "settle",
     "unknown",
+    "watch_declarations",
 ]
 
 T = TypeVar("T")
@@ -175,6 +177,7 @@ _declared: dict[str, Any] = {}
 _armed: dict[str, dict[int, Activation]] = {}
 _misses: dict[str, list[str]] = {}
 _MISSES = 1000
+_watchers: list[Callable[[str], None]] = []
 
 
 def declare(
@@ -211,9 +214,28 @@ def declare(
                 check_terms(name, returns, types, activation.terms)
         point._claims, point.returns, point.accepted = taken, returns, types
         point._faults, point.faults = by_site, catalogue
+        is_new = name not in _declared
         _declared[name] = point
+        # Before the site goes on, so that who arms the point now sees its very first hit.
+        for watcher in tuple(_watchers) if is_new else ():
+            watcher(name)
         point.agree()
     return point
+
+
+def watch_declarations(watcher: Callable[[str], None]) -> None:
+    """Call this with the name of each point that is declared from now on, before its first hit.
+
+    It is called while the lock is held: be quick.
+    """
+    with lock:
+        _watchers.append(watcher)
+
+
+def ignore_declarations(watcher: Callable[[str], None]) -> None:
+    """Call it no more. Twice is no error."""
+    with lock:
+        _watchers[:] = [each for each in _watchers if each != watcher]
 
 
 def check(activations: Iterable[Activation]) -> None:

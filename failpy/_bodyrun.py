@@ -1,0 +1,216 @@
+"""One run of a body: in a probe, under a time limit, with an eye on what it leaves behind."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import partial
+from types import CodeType
+from typing import Any
+
+from failpy._context import inside
+from failpy._failures import chain_of
+from failpy._gate import event_loop
+from failpy._outcome import Injection, Outcome, Rules, escapes, place_of, portable, text_of
+from failpy._probe import Probe
+from failpy._schedule import Schedule
+from failpy._surroundings import Exited, Surroundings, left_open, without_exit
+from failpy._timelimit import TimeUp, within
+
+__all__ = ["Body", "code_of", "run", "run_async", "run_remotely"]
+
+Body = Callable[[], object]
+
+
+def code_of(body: Any) -> CodeType | None:
+    """The code of a body, however it is wrapped."""
+    seen = 0
+    while seen < 10 and not hasattr(body, "__code__"):
+        body = getattr(body, "func", None) or getattr(body, "__func__", None) or type(body).__call__
+        seen += 1
+    code = getattr(body, "__code__", None)
+    return code if isinstance(code, CodeType) else None
+
+
+class _Run:
+    """One run, from before the body to after it."""
+
+    def __init__(self, body: Any, schedule: Schedule, rules: Rules) -> None:
+        self.rules = rules
+        self.probe = Probe(rules.suspects, schedule, rules.seed)
+        self.probe.at_home(code_of(body))
+        self.open: list[str] = []
+        self.error: BaseException | None = None
+        # In a thread of a pool, others run cases of their own, and what changes may be theirs.
+        is_alone = threading.current_thread() is threading.main_thread()
+        self._before = Surroundings() if is_alone else None
+        self.probe.open()
+        self._began = time.monotonic()
+
+    def call(self, body: Body) -> BaseException | None:
+        """Run the body, and give what it raises."""
+        with inside(self.probe):
+            try:
+                result = body()
+            except BaseException as exc:
+                return exc
+            finally:
+                self.open = left_open(self.probe)
+        if not inspect.isawaitable(result):
+            return None
+        getattr(result, "close", lambda: None)()
+        return TypeError("the body gave an awaitable: use `await fail.aexplore(...)` for async code")
+
+    async def await_(self, body: Callable[[], Awaitable[object]]) -> BaseException | None:
+        """The same for an async body."""
+        with inside(self.probe):
+            try:
+                await body()
+            except BaseException as exc:
+                if _is_cancelled(exc) and not self.comes_from_fault(exc):
+                    raise
+                return exc
+            finally:
+                self.open = left_open(self.probe)
+        return None
+
+    def comes_from_fault(self, error: BaseException | None) -> bool:
+        """Whether it is an injected exception, or comes from one."""
+        known = {id(each) for each in self.probe.errors}
+        return any(id(each) in known for each in chain_of(error))
+
+    def end(self, error: BaseException | None) -> Outcome:
+        """Take everything down, and judge.
+
+        Raises:
+            KeyboardInterrupt: when somebody has pressed Ctrl-C.
+        """
+        seconds = time.monotonic() - self._began
+        probe, said = self.probe, None
+        try:
+            probe.finish(None if isinstance(error, TimeUp) else error)
+        except BaseException as exc:
+            said = exc
+        if isinstance(error, KeyboardInterrupt) and not self.comes_from_fault(error):
+            raise error
+        if isinstance(error, TimeUp):
+            limit = self.rules.timeout
+            said = TimeoutError(f"the body did not end within {limit:g} s, and was stopped")
+            said.__traceback__ = error.__traceback__
+        raised = said or error
+        leaks = (*self.open, *(self._before.leaks() if self._before is not None else ()))
+        return Outcome(
+            verdict=self._verdict(error, said),
+            error=raised,
+            from_fault=self.comes_from_fault(raised),
+            is_fault=any(each is raised for each in probe.errors),
+            where="" if raised is None else place_of(raised),
+            traceback="" if raised is None else text_of(raised),
+            names=tuple(probe.names),
+            injections=tuple(
+                Injection(index, hit.point, hit.nth, str(hit.term), probe.entry(hit).end)
+                for index, hit in probe.fired
+            ),
+            faults={
+                name: self.rules.suspects.faults(name)
+                for name in dict.fromkeys(probe.names)
+                if name not in probe.outside
+            },
+            outside=tuple(sorted(probe.outside)),
+            leaks=tuple(leaks),
+            seconds=seconds,
+        )
+
+    def _verdict(self, error: BaseException | None, said: BaseException | None) -> str:
+        if isinstance(error, TimeUp):
+            return "timed out"
+        if isinstance(error, Exited):
+            return "exited"
+        if said is not None:
+            return "failed"
+        if error is None:
+            return "passed"
+        may = self.rules.may_escape
+        return "escaped" if escapes(error, self.probe.errors, may) else "failed"
+
+
+def run(body: Body, schedule: Schedule, rules: Rules) -> Outcome:
+    """Run the body once with this injected; once more if it fails."""
+    outcome = _once(body, schedule, rules)
+    if rules.confirms and schedule and outcome.verdict == "failed":
+        return replace(outcome, again=_once(body, schedule, rules).verdict)
+    return outcome
+
+
+def _once(body: Body, schedule: Schedule, rules: Rules) -> Outcome:
+    with without_exit():
+        one = _Run(body, schedule, rules)
+        try:
+            error = within(rules.timeout, partial(one.call, body))
+        except TimeUp as up:
+            error = up
+        except BaseException:
+            one.probe.close()
+            raise
+        return one.end(error)
+
+
+def run_remotely(body: Body, schedule: Schedule, rules: Rules) -> Outcome:
+    """The same in a worker of an executor."""
+    try:
+        return portable(run(body, schedule, rules))
+    except KeyboardInterrupt:  # of the whole process group: the parent tells of it
+        return Outcome("crashed", where="interrupted")
+
+
+async def run_async(body: Callable[[], Awaitable[object]], schedule: Schedule, rules: Rules) -> Outcome:
+    """The async twin of `run`, under asyncio and trio."""
+    outcome = await _once_async(body, schedule, rules)
+    if rules.confirms and schedule and outcome.verdict == "failed":
+        return replace(outcome, again=(await _once_async(body, schedule, rules)).verdict)
+    return outcome
+
+
+async def _once_async(body: Callable[[], Awaitable[object]], schedule: Schedule, rules: Rules) -> Outcome:
+    with without_exit():
+        one = _Run(body, schedule, rules)
+        try:
+            error = await _within(rules.timeout, partial(one.await_, body))
+        except BaseException:
+            one.probe.close()
+            raise
+        return one.end(error)
+
+
+async def _within(
+    seconds: float | None, call: Callable[[], Awaitable[BaseException | None]]
+) -> BaseException | None:
+    if event_loop() == "trio":
+        import trio
+
+        with trio.move_on_after(float("inf") if seconds is None else seconds) as scope:
+            return await call()
+        assert scope.cancelled_caught
+        return TimeUp()
+    import asyncio
+
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            return await call()
+    except TimeoutError:
+        assert limit.expired()  # `call` raises nothing but what cancels it
+        return TimeUp()
+
+
+def _is_cancelled(error: BaseException) -> bool:
+    if event_loop() == "trio":
+        return any(isinstance(each, sys.modules["trio"].Cancelled) for each in chain_of(error))
+    import asyncio
+
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0

@@ -1,0 +1,113 @@
+"""Cases: the runs of an exploration, each with what it injects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from failpy._schedule import Schedule
+
+__all__ = ["Case"]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One run of the body in an exploration, with certain faults injected, and what it came to.
+
+    Attributes:
+        schedule: What was injected: a mapping of names to terms, for `fail.scope`.
+        outcome: `"passed"`: the body returned. `"failed"`: it raised, or a thread or a task of it died.
+            `"escaped"`: an injected exception came out of it, and `may_escape` allows that. `"missed"`:
+            it returned, but a fault was never injected, because its hit did not happen. `"timed out"`;
+            `"exited"`: it called `os._exit`. `"crashed"`: the process of its worker ended.
+        error: What it raised, or None.
+        is_fault: Whether that is an injected exception itself, which nothing has handled.
+        where: The line that raised it, as `file:line`, or `""`.
+        traceback: The traceback, as text, or `""`.
+        endings: For each fault that was injected: where, and what became of it.
+        divergence: How it differed from the run that it goes on from, before the fault, or None. The
+            body is not deterministic then, and the same terms may come to something else next time.
+        leaks: What it has left behind: threads, open scopes, armed points.
+        again: What the same case came to when it was run once more, if it was; else None.
+        simpler: The terms of a smaller case that fails alike, or None.
+        hits: How many hits of the points there were.
+        seconds: How long it took, in seconds.
+    """
+
+    schedule: Schedule
+    outcome: str
+    error: BaseException | None = None
+    is_fault: bool = False
+    where: str = ""
+    traceback: str = ""
+    endings: tuple[str, ...] = ()
+    divergence: str | None = None
+    leaks: tuple[str, ...] = ()
+    again: str | None = None
+    simpler: str | None = None
+    hits: int = 0
+    seconds: float = 0.0
+
+    @property
+    def terms(self) -> str:
+        """What was injected, as one reads it: `db.write=2*off->1*raise(ENOSPC)`."""
+        return str(self.schedule)
+
+    @property
+    def text(self) -> str | None:
+        """The terms as `fail.scope`, `FAILPY_FAILPOINTS` and `--failpoints` take them.
+
+        None where no text says them, such as for an exception object: give `schedule` to `fail.scope` then.
+        """
+        return self.schedule.text
+
+    @property
+    def failed(self) -> bool:
+        """Whether it is a failure: neither passed nor escaped nor missed."""
+        return self.outcome not in ("passed", "escaped", "missed")
+
+    @property
+    def flaky(self) -> bool:
+        """Whether it failed, and passed when it was run once more."""
+        return self.failed and self.again in ("passed", "escaped")
+
+    @property
+    def why(self) -> str:
+        """What it raised, in a line."""
+        if self.error is None:
+            return ""
+        try:
+            said = str(self.error).partition("\n")[0]
+        except Exception:  # it is somebody else's
+            said = "(which cannot be shown)"
+        name = type(self.error).__qualname__
+        return f"{name}: {said}" if said else name
+
+    @property
+    def alike(self) -> tuple[str, str, str]:
+        """What failures with one cause have in common: outcome, kind of exception, and place."""
+        return self.outcome, type(self.error).__qualname__, self.where
+
+    def __str__(self) -> str:
+        why = f": {self.why}" if self.why else ""
+        return f"{self.terms}: {self.outcome}{why}"
+
+    def as_json(self) -> dict[str, Any]:
+        """It, as data for JSON."""
+        return {
+            "terms": self.text,
+            "shown": self.terms,
+            "outcome": self.outcome,
+            "error": self.why or None,
+            "is_fault": self.is_fault,
+            "where": self.where or None,
+            "traceback": self.traceback or None,
+            "endings": list(self.endings),
+            "divergence": self.divergence,
+            "leaks": list(self.leaks),
+            "again": self.again,
+            "flaky": self.flaky,
+            "simpler": self.simpler,
+            "hits": self.hits,
+            "seconds": self.seconds,
+        }

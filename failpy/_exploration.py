@@ -1,0 +1,309 @@
+"""An exploration: which cases there are, which come next, and what they came to."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from failpy._case import Case
+from failpy._exploration_report import Report
+from failpy._faults import persisting, schedule_terms, span
+from failpy._outcome import Injection, Outcome, Rules
+from failpy._schedule import Schedule
+from failpy._terms import Terms
+
+__all__ = ["Bounds", "Exploration", "Plan"]
+
+
+class Bounds(NamedTuple):
+    """How far an exploration goes.
+
+    Attributes:
+        depth: How many faults one case has at the most.
+        persistent: Whether each fault is tried from its hit on for good too.
+        limit: How many cases are run at the most, or None.
+        budget: After how many seconds no case is begun any more, or None.
+        seed: What the order of the cases is drawn from; None for the order of the hits.
+    """
+
+    depth: int
+    persistent: bool
+    limit: int | None
+    budget: float | None
+    seed: int | None
+
+
+class _At(NamedTuple):
+    """One fault of a case."""
+
+    point: str
+    nth: int
+    fault: Terms
+    stays: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """A case that is to be run.
+
+    Attributes:
+        faults: What it injects, in the order of the hits.
+        base: The hits of the run that it goes on from.
+        index: Which of those the last fault is for.
+        schedule: What it injects, as terms.
+    """
+
+    faults: tuple[_At, ...]
+    base: tuple[str, ...]
+    index: int
+
+    @property
+    def key(self) -> frozenset[_At]:
+        """What makes two plans the same."""
+        return frozenset(self.faults)
+
+    @property
+    def schedule(self) -> Schedule:
+        """What it injects, as terms."""
+        terms: dict[str, Terms] = {}
+        for name in dict.fromkeys(each.point for each in self.faults):
+            own = [each for each in self.faults if each.point == name]
+            chain = schedule_terms({each.nth: each.fault for each in own})
+            terms[name] = persisting(chain) if own[-1].stays else chain
+        return Schedule(terms)
+
+    def smaller(self) -> Iterator[frozenset[_At]]:
+        """The keys of the cases with one fault less, or with one that does not stay."""
+        for each in self.faults:
+            if len(self.faults) > 1:
+                yield self.key - {each}
+            if each.stays:
+                yield (self.key - {each}) | {each._replace(stays=False)}
+
+
+class Exploration:
+    """The tree of cases of one body. It runs nothing itself, so that any loop may.
+
+    Args:
+        rules: How each run is done and judged.
+        bounds: How far to go.
+
+    Attributes:
+        stopped: Why not everything was run, or None.
+        due: How many cases are known.
+    """
+
+    def __init__(self, rules: Rules, bounds: Bounds) -> None:
+        self._rules = rules
+        self._bounds = bounds
+        self._began = time.monotonic()
+        self._faults: dict[str, tuple[Terms, ...]] = {}
+        self._recording: Outcome | None = None
+        self._pending: deque[Plan] = deque()
+        self._seen: set[frozenset[_At]] = set()
+        self._cases: dict[int, Case] = {}
+        self._failed: dict[frozenset[_At], Case] = {}
+        self._begun: dict[Plan, int] = {}
+        self._number = 0
+        self._random = None if bounds.seed is None else random.Random(bounds.seed)
+        self._notes: list[str] = []
+        self.stopped: str | None = None
+        self.due = 0
+
+    @property
+    def done(self) -> int:
+        """How many cases have been run."""
+        return len(self._cases)
+
+    @property
+    def failed(self) -> int:
+        """How many of them have failed."""
+        return len(self._failed)
+
+    def begin(self, recording: Outcome) -> None:
+        """Take the run without a fault, and find the first cases."""
+        self._recording = recording
+        if not recording.failed:
+            self._learn(recording)
+            self._branch((), recording, 0, frozenset())
+
+    def _learn(self, outcome: Outcome) -> None:
+        for name, faults in outcome.faults.items():
+            if name not in self._faults and not faults:
+                self._notes.append(
+                    f"failpoint {name!r} was left out: each of its faults would end or halt the process"
+                )
+            self._faults.setdefault(name, faults)
+        for name in outcome.outside:
+            note = f"failpoint {name!r} was left alone: it is armed around the exploration"
+            if note not in self._notes:
+                self._notes.append(note)
+
+    def _branch(self, faults: tuple[_At, ...], outcome: Outcome, start: int, taken: Iterable[int]) -> None:
+        """Plan a case for each fault at each later hit of this run."""
+        staying = {each.point for each in faults if each.stays}
+        before: Counter[str] = Counter()
+        for index, name in enumerate(outcome.names):
+            before[name] += 1
+            if index < start or index in taken or name in staying:
+                continue
+            for fault in self._faults.get(name, ()):
+                self._plan(Plan((*faults, _At(name, before[name], fault, False)), outcome.names, index))
+
+    def _plan(self, plan: Plan) -> None:
+        if plan.key not in self._seen and all(span(each.fault) for each in plan.faults):
+            self._seen.add(plan.key)
+            self._pending.append(plan)
+            self.due += 1
+
+    def next(self) -> Plan | None:
+        """The next case, or None when there is none, or no room for one."""
+        if self.stopped is not None or not self._pending:
+            return None
+        bounds, begun = self._bounds, self._number
+        if bounds.limit is not None and begun >= bounds.limit:
+            self.stop(f"the limit of {bounds.limit} case{'s' * (bounds.limit > 1)} was reached")
+            return None
+        if bounds.budget is not None and time.monotonic() - self._began >= bounds.budget:
+            self.stop(f"the budget of {bounds.budget:g} s was used up")
+            return None
+        if self._random is not None:
+            self._pending.rotate(-self._random.randrange(len(self._pending)))
+        plan = self._pending.popleft()
+        self._begun[plan] = self._number = begun + 1
+        return plan
+
+    def stop(self, why: str) -> None:
+        """Begin no more cases."""
+        if self.stopped is None:
+            self.stopped = why
+
+    def take(self, plan: Plan, outcome: Outcome) -> Case:
+        """What a case came to; what follows from it is planned."""
+        self._learn(outcome)
+        done = {(each.point, each.nth): each for each in outcome.injections}
+        missing = [each for each in plan.faults if (each.point, each.nth) not in done]
+        case = Case(
+            schedule=plan.schedule,
+            outcome="missed" if missing and outcome.verdict == "passed" else outcome.verdict,
+            error=outcome.error,
+            is_fault=outcome.is_fault,
+            where=outcome.where,
+            traceback=outcome.traceback,
+            endings=tuple(map(_told, outcome.injections)),
+            divergence=_divergence(plan, outcome.names, missing),
+            leaks=outcome.leaks,
+            again=outcome.again,
+            hits=len(outcome.names),
+            seconds=outcome.seconds,
+        )
+        if case.failed:
+            smaller = [self._failed[key] for key in plan.smaller() if key in self._failed]
+            alike = next((each for each in smaller if each.alike == case.alike), None)
+            if alike is not None:
+                case = replace(case, simpler=alike.simpler or alike.terms)
+            self._failed[plan.key] = case
+        self._cases[self._begun.pop(plan)] = case
+        if not missing and _goes_on(outcome):
+            last = plan.faults[-1]
+            self._go_on(plan, outcome, done[last.point, last.nth])
+        return case
+
+    def _go_on(self, plan: Plan, outcome: Outcome, last: Injection) -> None:
+        taken = {each.index for each in outcome.injections}
+        later = range(last.index + 1, len(outcome.names))
+        is_hit_again = any(outcome.names[i] == last.point and i not in taken for i in later)
+        # Without another hit, a fault that stays is the same as one that comes once.
+        if self._bounds.persistent and is_hit_again and not plan.faults[-1].stays:
+            staying = plan.faults[-1]._replace(stays=True)
+            self._plan(Plan((*plan.faults[:-1], staying), plan.base, plan.index))
+        if len(plan.faults) < self._bounds.depth:
+            self._branch(plan.faults, outcome, last.index + 1, taken)
+
+    def lose(self, plan: Plan, why: BaseException) -> None:
+        """The process that ran a case has ended."""
+        self.take(plan, Outcome("crashed", error=why))
+
+    def check(self, outcome: Outcome) -> None:
+        """Take one more run without a fault, after cases have failed."""
+        if outcome.failed:
+            self._notes.append(
+                "after the cases, the body fails with nothing armed: it fails by itself now and then, or a "
+                f"case has left something behind, so failures may not come from their faults "
+                f"({type(outcome.error).__qualname__} at {outcome.where or 'no known line'})"
+            )
+
+    def report(self) -> Report:
+        """What there is to tell so far."""
+        recording = self._recording
+        hits = Counter(() if recording is None else recording.names)
+        problem = None
+        if recording is not None and not recording.failed:
+            problem = self._rules.suspects.problem(hits)
+        left = self.due - len(self._cases)
+        stopped = self.stopped and f"{self.stopped}; {left} more case{'s' * (left != 1)} known"
+        return Report(
+            cases=tuple(self._cases[number] for number in sorted(self._cases)),
+            recording=None if recording is None else _recorded(recording),
+            points=dict(hits),
+            stopped=stopped,
+            problem=problem,
+            notes=tuple(self._notes),
+            seed=self._bounds.seed,
+            seconds=time.monotonic() - self._began,
+        )
+
+
+def _goes_on(outcome: Outcome) -> bool:
+    """Whether what came after the fault is worth a look: not after a verdict of the body's own."""
+    if not outcome.failed:
+        return True
+    return (
+        outcome.verdict == "failed" and outcome.from_fault and not isinstance(outcome.error, AssertionError)
+    )
+
+
+def _told(injection: Injection) -> str:
+    ending = f": {injection.ending}" if injection.ending else ""
+    return f"{injection.point} #{injection.nth} {injection.term}{ending}"
+
+
+def _divergence(plan: Plan, names: tuple[str, ...], missing: list[_At]) -> str | None:
+    expected, got = plan.base[: plan.index + 1], names[: plan.index + 1]
+    if missing:
+        first = missing[0]
+        return (
+            f"hit {first.nth} of {first.point!r}, at which {first.fault} was due, did not happen"
+            f"{_difference(expected, got)}"
+        )
+    if expected == got:
+        return None
+    if Counter(expected) == Counter(got):
+        return f"before the fault, the same hits came in another order{_difference(expected, got)}"
+    return f"before the fault, other hits came than in the run it goes on from{_difference(expected, got)}"
+
+
+def _difference(expected: tuple[str, ...], got: tuple[str, ...]) -> str:
+    for index, name in enumerate(expected):
+        actual = got[index] if index < len(got) else None
+        if actual != name:
+            what = "there was none" if actual is None else f"it was {actual!r}"
+            return f": hit {index + 1} was to be {name!r}, and {what}"
+    return ""
+
+
+def _recorded(outcome: Outcome) -> Case:
+    return Case(
+        schedule=Schedule(),
+        outcome=outcome.verdict,
+        error=outcome.error,
+        where=outcome.where,
+        traceback=outcome.traceback,
+        leaks=outcome.leaks,
+        hits=len(outcome.names),
+        seconds=outcome.seconds,
+    )

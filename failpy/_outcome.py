@@ -1,0 +1,148 @@
+"""The outcome of one run of a body: what it raised, what it hit, and what became of the faults."""
+
+from __future__ import annotations
+
+import pickle
+import traceback
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+
+from failpy._errors import Failure
+from failpy._failures import chain_of
+from failpy._suspects import Suspects
+from failpy._terms import Terms
+
+__all__ = ["Injection", "Outcome", "Rules", "Transported", "place_of", "portable"]
+
+_OURS = str(Path(__file__).parent)
+
+MayEscape = bool | type[BaseException] | tuple[type[BaseException], ...]
+
+
+class Transported(Failure):
+    """Stands for an exception of another process that cannot be pickled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How each run of a body is done and judged.
+
+    Attributes:
+        suspects: The points that may fail.
+        seed: What the scopes get.
+        timeout: How long one run may take, in seconds, or None.
+        may_escape: Which injected exceptions may come out of the body.
+        confirms: Whether a run that fails is done once more.
+    """
+
+    suspects: Suspects
+    seed: int | None
+    timeout: float | None
+    may_escape: MayEscape
+    confirms: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Injection:
+    """A fault that was injected.
+
+    Attributes:
+        index: Which hit of the run it was, from 0.
+        point: The point.
+        nth: Which hit of the point, from 1.
+        term: What acted.
+        ending: What became of the exception, or None when none was raised.
+    """
+
+    index: int
+    point: str
+    nth: int
+    term: str
+    ending: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one run of a body came to.
+
+    Attributes:
+        verdict: `"passed"`, `"failed"`, `"escaped"`, `"timed out"`, `"exited"` or `"crashed"`.
+        error: What it raised, or None.
+        traceback: That as text, or `""`.
+        where: The line that raised it, as `file:line`, or `""`.
+        from_fault: Whether it is an injected exception or comes from one.
+        is_fault: Whether it is an injected exception itself.
+        names: The points that it hit, hit by hit.
+        injections: The faults that were injected.
+        faults: What may be injected at the points that it hit.
+        outside: The points that are armed around the exploration, and so are left alone.
+        leaks: What it has left behind.
+        seconds: How long it took.
+        again: What a second run came to, where there was one.
+    """
+
+    verdict: str
+    error: BaseException | None = None
+    traceback: str = ""
+    where: str = ""
+    from_fault: bool = False
+    is_fault: bool = False
+    names: tuple[str, ...] = ()
+    injections: tuple[Injection, ...] = ()
+    faults: dict[str, tuple[Terms, ...]] = field(default_factory=dict)
+    outside: tuple[str, ...] = ()
+    leaks: tuple[str, ...] = ()
+    seconds: float = 0.0
+    again: str | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether it is a failure."""
+        return self.verdict not in ("passed", "escaped")
+
+
+def place_of(error: BaseException) -> str:
+    """The innermost line of the traceback that is not failpy's own, as `file:line`."""
+    place = ""
+    trace: TracebackType | None = error.__traceback__
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if not file.startswith(_OURS):
+            place = f"{file}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    if not place and isinstance(error, BaseExceptionGroup):
+        return place_of(error.exceptions[0])
+    return place
+
+
+def text_of(error: BaseException) -> str:
+    """The traceback as text, and nothing kept alive by its frames."""
+    try:
+        text = "".join(traceback.format_exception(error))
+    except Exception:  # somebody's `__str__` or `__cause__` may do anything
+        text = f"{type(error).__qualname__}, which cannot be shown"
+    for each in chain_of(error):
+        traceback.clear_frames(each.__traceback__)
+    return text
+
+
+def escapes(error: BaseException, injected: Iterable[BaseException], may: MayEscape) -> bool:
+    """Whether this is a fault that may come out of a body."""
+    known = {id(each) for each in injected}
+    if isinstance(error, BaseExceptionGroup):
+        return all(escapes(each, injected, may) for each in error.exceptions)
+    if may is True:
+        return id(error) in known
+    return may is not False and isinstance(error, may) and any(id(each) in known for each in chain_of(error))
+
+
+def portable(outcome: Outcome) -> Outcome:
+    """The same, fit for another process."""
+    try:
+        pickle.loads(pickle.dumps(outcome.error))  # noqa: S301 - it was made in this line
+    except Exception:
+        error = Transported(f"{type(outcome.error).__qualname__}: {outcome.traceback.strip()}")
+        return replace(outcome, error=error)
+    return outcome

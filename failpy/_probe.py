@@ -1,0 +1,95 @@
+"""A probe: a scope that sees every hit of the points it looks for, those declared while it is open too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from threading import RLock
+from typing import Any
+
+from failpy._activation import Activation
+from failpy._context import Layer
+from failpy._hit import Hit
+from failpy._registry import ignore_declarations, lock, names, settle, watch_declarations
+from failpy._schedule import Schedule
+from failpy._scope import Scope, Settings
+from failpy._suspects import Suspects
+from failpy._terms import Off, Terms
+
+__all__ = ["Probe"]
+
+_SEEN = Terms((Off(),))
+
+
+class Probe(Scope):
+    """A scope that injects what one case does, and sees every hit of the points that may fail.
+
+    What it does not arm it only observes: outer scopes still decide on it. A point that an outer scope
+    or the process has armed is left alone.
+
+    Args:
+        suspects: The points to look for.
+        schedule: What to inject.
+        seed: What the probabilities of the schedule are drawn from.
+
+    Attributes:
+        names: The points that were hit, hit by hit.
+        fired: The hits at which a fault was injected, with their places in `names`.
+        errors: The exceptions that were injected.
+        outside: The points that were armed around it.
+    """
+
+    __slots__ = ("_counting", "_suspects", "errors", "fired", "names", "outside")
+
+    def __init__(self, suspects: Suspects, schedule: Schedule, seed: int | None) -> None:
+        super().__init__(Settings(schedule, seed, strict=False, threads=True, allowed=None))
+        self._suspects = suspects
+        self._counting = RLock()  # a signal handler may hit a point while its thread counts
+        self.names: list[str] = []
+        self.fired: list[tuple[int, Hit[Any]]] = []
+        self.errors: list[BaseException] = []
+        self.outside: set[str] = set()
+
+    def open(self) -> None:
+        """Arm the points, and look for the others."""
+        super().open()
+        with lock:
+            watch_declarations(self._watch)
+            for name in names():
+                self._watch(name)
+
+    def close(self) -> None:
+        """Disarm the points and look no more."""
+        ignore_declarations(self._watch)
+        super().close()
+
+    def _watch(self, name: str) -> None:
+        if name in self.activations or name not in self._suspects or self.closed:
+            return
+        if any(not each.passive for each in _around(name, self.parent)):
+            self.outside.add(name)
+            return
+        self.activations[name] = Activation(name, _SEEN, layer=self, passive=True)
+        settle(self, [name])
+
+    def record(self, hit: Hit[Any]) -> None:
+        """Take notice of a hit. Of those at which nothing is injected, only the name is kept."""
+        with self._counting:
+            self.names.append(hit.point)
+            if hit.chosen is not None and hit.chosen.action != "off":
+                self.fired.append((len(self.names) - 1, hit))
+                super().record(hit)
+
+    def injected(self, hit: Hit[Any], error: BaseException) -> None:
+        """Watch what becomes of an injected exception."""
+        # An instance that every case raises would add each traceback to the last.
+        error.__traceback__ = None
+        self.errors.append(error)
+        super().injected(hit, error)
+
+
+def _around(name: str, layer: Layer | None) -> Iterator[Activation]:
+    while layer is not None:
+        activation = layer.activations.get(name)
+        if activation is not None:
+            yield activation
+        layer = layer.parent

@@ -1,0 +1,110 @@
+"""Suspects: the points that an exploration may make fail, those not declared yet among them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from typing import final
+
+from failpy._candidates import DRASTIC, Points, given_faults, several
+from failpy._errors import FailpointError, UnknownFailpoint
+from failpy._faults import faults_of
+from failpy._literals import shown
+from failpy._names import check_name
+from failpy._point import Fault
+from failpy._registry import declared, names, unknown
+from failpy._terms import Terms
+
+__all__ = ["Suspects"]
+
+
+@final
+class Suspects:
+    """The points that an exploration may make fail.
+
+    Args:
+        points: A name or a pattern as of `fnmatch`, several of these, or a mapping of either to faults.
+        faults: The faults for every point; None for each point's own.
+
+    Raises:
+        TypeError: when an argument is of the wrong type.
+        ValueError: when there is no point or no fault, or a fault would end or halt the process.
+        InvalidName: when no failpoint can have such a name.
+        TermSyntaxError: when a fault is malformed text.
+    """
+
+    __slots__ = ("_faults", "_patterns")
+
+    def __init__(self, points: Points, faults: Iterable[Fault] | None) -> None:
+        self._faults = None if faults is None else _surviving("*", faults)
+        own = points if isinstance(points, Mapping) else dict.fromkeys(several(points))
+        if self._faults is not None and isinstance(points, Mapping):
+            raise TypeError("give the faults in points= or in faults=, not in both")
+        self._patterns: dict[str, tuple[Terms, ...] | None] = {
+            check_name(pattern): None if given is None else _surviving(pattern, given)
+            for pattern, given in own.items()
+        }
+        if not self._patterns:
+            raise ValueError(f"points={shown(points)} names no failpoint: give a name, or '*' for every one")
+
+    def __str__(self) -> str:
+        return ", ".join(map(repr, self._patterns))
+
+    def __contains__(self, name: str) -> bool:
+        return self._pattern(name) is not None
+
+    def _pattern(self, name: str) -> str | None:
+        if name in self._patterns:
+            return name
+        return next((pattern for pattern in self._patterns if fnmatchcase(name, pattern)), None)
+
+    def faults(self, name: str) -> tuple[Terms, ...]:
+        """What is to be injected at a declared point, without what would end or halt the process."""
+        pattern = self._pattern(name)
+        own = None if pattern is None else self._patterns[pattern]
+        found = own or self._faults or faults_of(name)
+        return tuple(fault for fault in found if not _is_drastic(fault))
+
+    def problem(self, hit: Iterable[str]) -> FailpointError | None:
+        """Why there is nothing to explore, or None when there is something.
+
+        Args:
+            hit: The points that the body has hit.
+        """
+        if any(hit):
+            return None
+        matching = [name for name in names() if name in self]
+        if matching:
+            sites = ", ".join(f"{name!r} ({_site(name)})" for name in matching[:5])
+            more = f" and {len(matching) - 5} more" if len(matching) > 5 else ""
+            return FailpointError(
+                f"the body hit none of the {len(matching)} failpoint{'s' * (len(matching) > 1)} that match "
+                f"{self}: {sites}{more}; let it run the code behind one"
+            )
+        if len(self._patterns) == 1:
+            (pattern,) = self._patterns
+            if not set("*?[") & set(pattern):
+                return unknown(pattern)
+        return UnknownFailpoint(
+            f"no failpoint matches {self}, neither before the body ran nor in it; "
+            f"declared are: {', '.join(map(repr, names()[:10])) or 'none'}"
+        )
+
+
+def _surviving(pattern: str, faults: Iterable[Fault]) -> tuple[Terms, ...]:
+    given = tuple(given_faults(pattern, faults))
+    for fault in given:
+        if _is_drastic(fault):
+            raise ValueError(
+                f"the fault {fault} for {pattern!r} would end or halt the process that explores: leave it out"
+            )
+    return given
+
+
+def _is_drastic(fault: Terms) -> bool:
+    return any(term.action in DRASTIC for term in fault)
+
+
+def _site(name: str) -> str:
+    point = declared(name)
+    return ", ".join(() if point is None else point.sites) or "no known site"

@@ -1,0 +1,97 @@
+"""A time limit on a call that need not cooperate."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextvars import copy_context
+from faulthandler import dump_traceback
+from types import FrameType
+from typing import Any, TypeVar
+
+__all__ = ["TimeUp", "within"]
+
+T = TypeVar("T")
+
+_AGAIN = 0.1  # seconds until the next try, where code has caught the first
+_TRIES = 100
+
+
+class TimeUp(BaseException):
+    """The time is up. No `except Exception` is to catch it."""
+
+
+def within(seconds: float | None, call: Callable[[], T]) -> T:
+    """The result of the call, or `TimeUp`.
+
+    In the main thread a timer interrupts it with an exception, as pytest-timeout does. Elsewhere, and
+    where there are no such timers, it runs in a thread of its own, which is left behind.
+
+    Args:
+        seconds: How long it may take; None for as long as it likes.
+        call: What to call. It returns what it wants to tell, and raises nothing.
+
+    Raises:
+        TimeUp: when it took longer.
+    """
+    if seconds is None:
+        return call()
+    if threading.current_thread() is threading.main_thread() and hasattr(signal, "setitimer"):
+        return _interrupted(seconds, call)
+    return _abandoned(seconds, call)
+
+
+def _interrupted(seconds: float, call: Callable[[], T]) -> T:
+    tries = 0
+    is_over = False
+
+    def ring(number: int, frame: FrameType | None) -> None:
+        nonlocal tries
+        tries += 1
+        if is_over:
+            return
+        if tries > _TRIES:
+            _give_up(seconds)
+        raise TimeUp
+
+    before = signal.signal(signal.SIGALRM, ring)
+    left, interval = signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN)
+    began = time.monotonic()
+    try:
+        return call()
+    finally:
+        is_over = True
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        if left:  # somebody else's alarm, late at the most
+            signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - began), 0.001), interval)
+
+
+def _give_up(seconds: float) -> None:
+    """The code catches whatever interrupts it: better an end with reasons than a hang."""
+    sys.stderr.write(
+        f"failpy: a body under exploration ran longer than {seconds:g} s and caught every exception that "
+        "was to stop it, so this process ends; it was here:\n"
+    )
+    sys.stderr.flush()
+    dump_traceback(sys.__stderr__ or 2)
+    os._exit(1)
+
+
+def _abandoned(seconds: float, call: Callable[[], T]) -> T:
+    results: list[T] = []
+    context = copy_context()
+
+    def run() -> None:
+        results.append(context.run(call))
+
+    thread: Any = threading.Thread(target=run, name="failpy-case", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not results:
+        raise TimeUp
+    return results[0]
