@@ -208,7 +208,7 @@ class Exploration:
                 case = replace(case, simpler=alike.simpler or alike.terms)
             self._failed[plan.key] = case
         self._cases[self._begun.pop(plan)] = case
-        if not missing and _goes_on(outcome):
+        if not missing and outcome.verdict in ("passed", "escaped", "failed"):
             last = plan.faults[-1]
             self._go_on(plan, outcome, done[last.point, last.nth])
         return case
@@ -221,7 +221,7 @@ class Exploration:
         if self._bounds.persistent and is_hit_again and not plan.faults[-1].stays:
             staying = plan.faults[-1]._replace(stays=True)
             self._plan(Plan((*plan.faults[:-1], staying), plan.base, plan.index))
-        if len(plan.faults) < self._bounds.depth:
+        if len(plan.faults) < self._bounds.depth and _goes_on(outcome):
             self._branch(plan.faults, outcome, last.index + 1, taken)
 
     def lose(self, plan: Plan, why: BaseException) -> None:
