@@ -71,7 +71,7 @@ class _Run:
             try:
                 await body()
             except BaseException as exc:
-                if _is_cancelled(exc) and not self.comes_from_fault(exc):
+                if _is_cancelled(exc) and not self.is_fault(exc):
                     raise
                 return exc
             finally:
@@ -82,6 +82,10 @@ class _Run:
         """Whether it is an injected exception, or comes from one."""
         known = {id(each) for each in self.probe.errors}
         return any(id(each) in known for each in chain_of(error))
+
+    def is_fault(self, error: BaseException | None) -> bool:
+        """Whether it is an injected exception itself."""
+        return any(each is error for each in self.probe.errors)
 
     def end(self, error: BaseException | None) -> Outcome:
         """Take everything down, and judge.
@@ -95,7 +99,7 @@ class _Run:
             probe.finish(None if isinstance(error, TimeUp) else error)
         except BaseException as exc:
             said = exc
-        if isinstance(error, KeyboardInterrupt) and not self.comes_from_fault(error):
+        if isinstance(error, KeyboardInterrupt) and not self.is_fault(error):
             raise error
         if isinstance(error, TimeUp):
             limit = self.rules.timeout
@@ -107,7 +111,7 @@ class _Run:
             verdict=self._verdict(error, said),
             error=raised,
             from_fault=self.comes_from_fault(raised),
-            is_fault=any(each is raised for each in probe.errors),
+            is_fault=self.is_fault(raised),
             where="" if raised is None else place_of(raised),
             traceback="" if raised is None else text_of(raised),
             names=tuple(probe.names),

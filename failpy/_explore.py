@@ -16,7 +16,6 @@ from failpy._errors import FailpointError
 from failpy._exploration import Bounds, Exploration, Plan
 from failpy._exploration_report import Report
 from failpy._failures import note
-from failpy._gate import event_loop
 from failpy._literals import shown
 from failpy._outcome import MayEscape, Outcome, Rules
 from failpy._point import Fault
@@ -167,9 +166,8 @@ async def aexplore(
         except KeyboardInterrupt:
             exploration.stop("interrupted")
         except BaseException as exc:
-            if event_loop() is not None:
-                exploration.stop(f"interrupted by {type(exc).__name__}")
-                note(exc, str(exploration.report()))
+            exploration.stop(f"interrupted by {type(exc).__name__}")
+            note(exc, str(exploration.report()))
             raise
     return exploration.report()
 
@@ -274,7 +272,9 @@ def _side_by_side(
             for future in done:
                 _land(exploration, flying.pop(future), future)
                 tell(exploration)
-    except BrokenExecutor as exc:
+    except (BrokenExecutor, TimeoutError) as exc:
+        if isinstance(exc, TimeoutError):
+            exc = TimeoutError(f"no worker of the executor has answered for {patience:g} s")
         exploration.begin(Outcome("crashed", error=exc))
     finally:
         for future in (first, *flying):

@@ -59,9 +59,10 @@ def _interrupted(seconds: float, call: Callable[[], T]) -> T:
         raise TimeUp
 
     before = signal.signal(signal.SIGALRM, ring)
-    left, interval = signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN)
+    left, interval = signal.getitimer(signal.ITIMER_REAL)
     began = time.monotonic()
     try:
+        signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN)
         return call()
     finally:
         is_over = True

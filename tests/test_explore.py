@@ -18,7 +18,9 @@ import pytest
 
 from failpy import _bodyrun, _timelimit, fail, failpoint
 from failpy._config import config
-from failpy._context import current, set_current
+from failpy._context import Layer, current, set_current
+from failpy._exploration import Bounds, Exploration
+from failpy._explore import prepared
 from failpy._faults import persisting, schedule_terms
 from failpy._registry import armed, declared
 
@@ -229,6 +231,11 @@ def test_a_persistent_case_that_fails_as_the_single_one_does_is_simpler(name: st
 def test_terms_that_stay() -> None:
     chain = schedule_terms({2: fail.parse("2*raise(EAGAIN)->raise(EIO)")})
     assert str(persisting(chain)) == "1*off->2*raise(EAGAIN)->raise(EIO)"
+
+
+def test_equal_and_empty_faults_are_tried_once(name: str) -> None:
+    report = fail.explore(hitting(name, 1), points=name, faults=["raise", fail.Raise(), "0*raise", "off"])
+    assert outcomes(report) == {f"{name}=1*raise": "passed", f"{name}=1*off": "missed"}
 
 
 # --- bounds ---
@@ -642,6 +649,16 @@ def test_a_body_that_leaks(name: str) -> None:
     assert armed() == {}
 
 
+def test_a_layer_that_is_no_scope_is_no_leak(name: str) -> None:
+    def body() -> None:
+        fail.point(name).hit()
+        set_current(Layer(parent=current()))
+
+    report = fail.explore(body, points=name, may_escape=True)
+    assert report.recording is not None
+    assert report.recording.leaks == ()
+
+
 def test_many_that_leak_are_counted(name: str) -> None:
     def body() -> None:
         fail.enable(f"{name}.y", "off")
@@ -706,7 +723,7 @@ def test_ctrl_c_gives_the_report_so_far(name: str) -> None:
     runs = iter(range(100))
 
     def body() -> None:
-        if next(runs) == 2:
+        if next(runs) == 2:  # the second case
             raise KeyboardInterrupt
         fail.point(name).hit()
 
@@ -735,6 +752,11 @@ def test_ctrl_c_beside_the_body(name: str, monkeypatch: pytest.MonkeyPatch) -> N
         raise KeyboardInterrupt
 
     monkeypatch.setattr(_bodyrun, "within", interrupted)
+    _, rules = prepared()
+    exploration = Exploration(rules, Bounds(1, False, None, None, None))
+    exploration.stop("first")
+    exploration.stop("second")
+    assert exploration.stopped == "first"
     assert fail.explore(hitting(name), points=name).stopped is not None
     assert armed() == {}
 

@@ -1,0 +1,297 @@
+"""Exploring async bodies, side by side on executors, and with a bar."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import io
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import trio
+
+from failpy import _explore, _progress, fail, failpoint
+from failpy._outcome import Outcome, portable
+from failpy._registry import armed
+
+LOOPS: list[Any] = [pytest.param(asyncio.run, id="asyncio"), pytest.param(trio.run, id="trio")]
+
+
+@failpoint("runs.write", faults=("raise(ENOSPC)", "raise(EIO)"))
+def write(disk: list[int], number: int) -> None:
+    disk.append(number)
+
+
+def body() -> None:
+    disk: list[int] = []
+    for number in range(4):
+        try:
+            write(disk, number)
+        except OSError as error:
+            with fail.point("runs.declared_late", faults=("sleep(0)",)):
+                if number == 2 and error.errno == 5:
+                    raise AssertionError("lost") from None
+
+
+class Unportable(Exception):
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__()
+
+
+def unportable() -> None:
+    try:
+        fail.point("runs.unportable").hit()
+    except fail.Injected:
+        raise Unportable(1, 2) from None
+
+
+def dies() -> None:
+    try:
+        fail.point("runs.dies").hit()
+    except fail.Injected:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def dies_at_once() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def interrupts() -> None:
+    try:
+        fail.point("runs.interrupts").hit()
+    except fail.Injected:
+        raise KeyboardInterrupt from None
+
+
+def real_interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+# --- async ---
+
+
+@pytest.mark.parametrize("run", LOOPS)
+def test_an_async_body(name: str, run: Callable[..., Any]) -> None:
+    async def explored() -> None:
+        for _ in range(2):
+            try:
+                await fail.point(name).ahit()
+            except fail.Injected:
+                async with fail.point(f"{name}.handling", faults=("raise(EIO)",)):
+                    pass
+
+    report = start(run, explored, points=f"{name}*", depth=2, may_escape=OSError)
+    assert report.counts == {"passed": 3, "escaped": 2}
+    assert armed() == {}
+
+
+def start(run: Callable[..., Any], explored: Callable[[], Awaitable[object]], **options: Any) -> fail.Report:
+    call = functools.partial(fail.aexplore, explored, **options)
+    report: fail.Report = run(call) if run is trio.run else run(call())
+    return report
+
+
+@pytest.mark.parametrize("run", LOOPS)
+def test_an_async_body_that_fails(name: str, run: Callable[..., Any]) -> None:
+    async def explored() -> None:
+        fail.point(name).hit()
+
+    report = start(run, explored, points=name)
+    assert (report.counts, report.cases[0].again) == ({"failed": 1}, "failed")
+
+
+@pytest.mark.parametrize("run", LOOPS)
+def test_an_async_body_that_never_ends(name: str, run: Callable[..., Any]) -> None:
+    sleep: Callable[[float], Awaitable[None]] = trio.sleep if run is trio.run else asyncio.sleep
+
+    async def explored() -> None:
+        try:
+            fail.point(name).hit()
+        except fail.Injected:
+            await sleep(60)
+
+    report = start(run, explored, points=name, timeout=0.1)
+    assert report.counts == {"timed out": 1}
+    assert start(run, explored, points=f"{name}.none", timeout=None).counts == {}
+
+
+@pytest.mark.parametrize("run", LOOPS)
+def test_ctrl_c_in_an_async_body(name: str, run: Callable[..., Any]) -> None:
+    async def explored() -> None:
+        await fail.point(name).ahit()
+        raise KeyboardInterrupt
+
+    assert str(start(run, explored, points=name).stopped).startswith("interrupted")
+
+
+def test_cancelling_an_exploration_under_asyncio(name: str) -> None:
+    async def explored() -> None:
+        try:
+            await fail.point(name).ahit()
+        except fail.Injected:
+            await asyncio.sleep(60)
+
+    async def main() -> None:
+        task = asyncio.create_task(fail.aexplore(explored, points=name))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError) as raised:
+            await task
+        assert "stopped: interrupted by CancelledError" in raised.value.__notes__[0]
+
+    asyncio.run(main())
+    assert armed() == {}
+
+
+def test_cancelling_an_exploration_under_trio(name: str) -> None:
+    async def explored() -> None:
+        try:
+            await fail.point(name).ahit()
+        except fail.Injected:
+            await trio.sleep(60)
+
+    async def main() -> None:
+        with trio.move_on_after(0.1) as scope:
+            await fail.aexplore(explored, points=name)
+        assert scope.cancelled_caught
+
+    trio.run(main)
+    assert armed() == {}
+
+
+def test_a_body_that_raises_a_cancellation_of_its_own(name: str) -> None:
+    async def explored() -> None:
+        try:
+            await fail.point(name).ahit()
+        except fail.Injected:
+            raise asyncio.CancelledError from None
+
+    assert start(asyncio.run, explored, points=name).counts == {"failed": 1}
+
+
+# --- side by side ---
+
+
+def pools() -> list[Any]:
+    spawn = multiprocessing.get_context("spawn")
+    return [
+        pytest.param(lambda: ThreadPoolExecutor(3), id="threads"),
+        pytest.param(lambda: ProcessPoolExecutor(2, mp_context=spawn), id="processes"),
+    ]
+
+
+@pytest.mark.parametrize("pool", pools())
+def test_cases_side_by_side(pool: Callable[[], Executor]) -> None:
+    alone = fail.explore(body, points="runs.*", depth=2, persistent=True)
+    with pool() as executor:
+        report = fail.explore(body, points="runs.*", depth=2, persistent=True, executor=executor)
+    assert {case.terms: case.outcome for case in report.cases} == {
+        case.terms: case.outcome for case in alone.cases
+    }
+    assert [case.text for case in report.failures][:1] == ["runs.write=2*off->1*raise(EIO)"]
+    assert armed() == {}
+
+
+def test_what_cannot_come_back_from_a_process_comes_as_text() -> None:
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as executor:
+        report = fail.explore(unportable, points="runs.unportable", executor=executor)
+    (case,) = report.failures
+    assert case.why.startswith("Transported: Unportable: ")
+    assert "Unportable" in case.traceback
+
+
+def test_a_portable_outcome() -> None:
+    assert portable(Outcome("failed", error=ValueError("x"))).error is not None
+    assert type(portable(Outcome("failed", error=Unportable(1, 2), traceback="x")).error) is not Unportable
+
+
+@pytest.mark.parametrize("explored", [dies, dies_at_once])
+def test_a_worker_that_dies(explored: Callable[[], None]) -> None:
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as executor:
+        report = fail.explore(explored, points="runs.dies", executor=executor)
+    if explored is dies:
+        assert report.counts == {"crashed": 1}
+        assert str(report.stopped).startswith("a worker of the executor has died")
+    assert "BrokenProcessPool" in str(report)
+    with pytest.raises((BrokenExecutor, BaseExceptionGroup)):
+        report.raise_for_failures()
+
+
+@pytest.mark.parametrize("explored", [interrupts, real_interrupt])
+def test_a_worker_that_is_interrupted(explored: Callable[[], None]) -> None:
+    with ThreadPoolExecutor(1) as executor:
+        report = fail.explore(explored, points="runs.interrupts", executor=executor)
+    assert "CRASHED" in str(report) or "fails without any fault" in str(report)
+
+
+def test_what_cannot_be_sent_is_refused() -> None:
+    with (
+        ProcessPoolExecutor(1) as executor,
+        pytest.raises(TypeError, match="cannot be sent to another process"),
+    ):
+        fail.explore(lambda: None, executor=executor)
+
+
+class Stuck(Executor):
+    """Runs the first, and never another one."""
+
+    def __init__(self) -> None:
+        self.first = True
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        if self.first:
+            future.set_result(fn(*args, **kwargs))
+        self.first = False
+        return future
+
+
+def test_workers_that_do_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_explore, "_GRACE", 0.1)
+    report = fail.explore(body, points="runs.*", executor=Stuck(), timeout=0.05)
+    assert "no worker of the executor has answered for 0.3 s" in str(report.stopped)
+    assert set(report.counts) == {"crashed"}
+
+
+class Silent(Stuck):
+    def __init__(self) -> None:
+        self.first = False
+
+
+def test_workers_that_never_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_explore, "_GRACE", 0.1)
+    report = fail.explore(body, points="runs.*", executor=Silent(), timeout=0.05)
+    assert "no worker of the executor has answered" in str(report)
+    with pytest.raises(TimeoutError):
+        report.raise_for_failures()
+
+
+# --- a bar ---
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("has_rich", [True, False])
+def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, has_rich: bool) -> None:
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    if not has_rich:
+        monkeypatch.setattr(_progress, "find_spec", lambda name: None)
+    fail.explore(body, points="runs.*")
+    assert "exploring" in terminal.getvalue()
+    terminal.truncate(0)
+    fail.explore(body, points="runs.*", progress=False)
+    assert "exploring" not in terminal.getvalue()
+
+
+def test_quiet_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
+    fail.explore(body, points="runs.*")
+    assert capsys.readouterr() == ("", "")
