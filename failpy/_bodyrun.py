@@ -39,10 +39,10 @@ def code_of(body: Any) -> CodeType | None:
 class _Run:
     """One run, from before the body to after it."""
 
-    def __init__(self, body: Any, schedule: Schedule, rules: Rules) -> None:
+    def __init__(self, home: Any, schedule: Schedule, rules: Rules) -> None:
         self.rules = rules
         self.probe = Probe(rules.suspects, schedule, rules.seed)
-        self.probe.at_home(code_of(body))
+        self.probe.at_home(code_of(home))
         self.open: list[str] = []
         self.error: BaseException | None = None
         # In a thread of a pool, others run cases of their own, and what changes may be theirs.
@@ -53,6 +53,7 @@ class _Run:
 
     def call(self, body: Body) -> BaseException | None:
         """Run the body, and give what it raises."""
+        __tracebackhide__ = True
         with inside(self.probe):
             try:
                 result = body()
@@ -142,17 +143,24 @@ class _Run:
         return "escaped" if escapes(error, self.probe.errors, may) else "failed"
 
 
-def run(body: Body, schedule: Schedule, rules: Rules) -> Outcome:
-    """Run the body once with this injected; once more if it fails."""
-    outcome = _once(body, schedule, rules)
+def run(body: Body, schedule: Schedule, rules: Rules, home: Body | None = None) -> Outcome:
+    """Run the body once with this injected; once more if it fails.
+
+    Args:
+        body: What to call.
+        schedule: What to inject.
+        rules: How to do it, and how to judge.
+        home: The function that is the test, if the body only calls it.
+    """
+    outcome = _once(body, schedule, rules, home or body)
     if rules.confirms and schedule and outcome.verdict == "failed":
-        return replace(outcome, again=_once(body, schedule, rules).verdict)
+        return replace(outcome, again=_once(body, schedule, rules, home or body).verdict)
     return outcome
 
 
-def _once(body: Body, schedule: Schedule, rules: Rules) -> Outcome:
+def _once(body: Body, schedule: Schedule, rules: Rules, home: Body) -> Outcome:
     with without_exit():
-        one = _Run(body, schedule, rules)
+        one = _Run(home, schedule, rules)
         try:
             error = within(rules.timeout, partial(one.call, body))
         except TimeUp as up:

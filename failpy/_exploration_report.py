@@ -127,9 +127,11 @@ class Report:
         )
 
     def __repr__(self) -> str:
-        return f"<Report: {self._summary()}>"
+        return f"<Report: {self.summary}>"
 
-    def _summary(self) -> str:
+    @property
+    def summary(self) -> str:
+        """It in a line: how many cases of how many points came to what."""
         counts = ", ".join(f"{number} {word}" for word, number in self.counts.items())
         cases, points = len(self.cases), len(self.points)
         return (
@@ -141,7 +143,7 @@ class Report:
         return "\n".join(self._lines()).rstrip()
 
     def _lines(self) -> list[str]:
-        lines = [f"explored {self._summary()}"]
+        lines = [f"explored {self.summary}"]
         if self.recording is None:
             lines.append("the run without a fault did not end")
         elif self.recording.failed:

@@ -10,6 +10,7 @@ import pytest
 from failpy import _options
 from failpy._run import Run
 from failpy._scope import Scope
+from failpy._subtesting import SIGNATURE, Explorer
 from failpy._trial import MARKER
 
 __all__ = ["failpoints"]
@@ -32,6 +33,8 @@ def pytest_configure(config: pytest.Config) -> None:
         "may_swallow=()): run the test in a fail.scope of these arguments; of several, the closest decides, "
         "name by name",
     )
+    config.addinivalue_line("markers", SIGNATURE)
+    config.pluginmanager.register(Explorer(), "failpy-explorer")
     run = config.stash[_run] = Run(config)
     config.add_cleanup(run.end)
     config.pluginmanager.register(run, "failpy-run")
