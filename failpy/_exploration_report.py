@@ -126,6 +126,12 @@ class Report:
             indent=2,
         )
 
+    def html(self) -> str:
+        """It as a page of HTML: one file, which asks nobody for anything and runs no script."""
+        from failpy._exploration_html import render  # few want the page
+
+        return render(self)
+
     def __repr__(self) -> str:
         return f"<Report: {self.summary}>"
 

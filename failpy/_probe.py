@@ -72,12 +72,13 @@ class Probe(Scope):
         settle(self, [name])
 
     def record(self, hit: Hit[Any]) -> None:
-        """Take notice of a hit. Of those at which nothing is injected, only the name is kept."""
+        """Take notice of a hit. Of points that are only observed, no more than the name is kept."""
         with self._counting:
             self.names.append(hit.point)
             if hit.chosen is not None and hit.chosen.action != "off":
                 self.fired.append((len(self.names) - 1, hit))
-                super().record(hit)
+        if not hit.activation.passive:
+            super().record(hit)
 
     def injected(self, hit: Hit[Any], error: BaseException) -> None:
         """Watch what becomes of an injected exception."""

@@ -1,10 +1,8 @@
-"""Exploring in pytest: a marker that runs a test once for every hit, each case a sub-test of its own."""
+"""Sub-tests: the cases of an exploration, as pytest sees them."""
 
 from __future__ import annotations
 
-import inspect
 import shlex
-from collections.abc import Generator
 from dataclasses import replace
 from typing import Any
 
@@ -18,65 +16,22 @@ from failpy._explore import prepared
 from failpy._failures import note
 from failpy._outcome import Rules
 from failpy._schedule import Schedule
+from failpy._trial import EXPLORED, EXPLORING, Trial
 
-__all__ = ["EXPLORING", "SIGNATURE", "Explorer"]
-
-EXPLORING = "explore_failpoints"
-SIGNATURE = (
-    f"{EXPLORING}(*, points='*', depth=1, faults=None, persistent=False, limit=None, budget=None, "
-    "timeout=60.0, seed=None, may_escape=False, fresh=False): run the test as the body of fail.explore, "
-    "each case a sub-test; with fresh=True each case has its function-scoped fixtures set up anew"
-)
-_EXPLORED = "failpoints_explored"
+__all__ = ["explore_test"]
 
 
-class Explorer:
-    """Runs the tests that have the marker."""
+def explore_test(item: pytest.Function, mark: pytest.Mark) -> None:
+    """Run a test as the body of an exploration, as its marker says.
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Refuse to pass over a marker in silence."""
-        __tracebackhide__ = True
-        if item.get_closest_marker(EXPLORING) is not None:
-            function = getattr(item, "obj", None)
-            if inspect.iscoroutinefunction(function):
-                pytest.fail(
-                    f"@pytest.mark.{EXPLORING} explores plain functions: in an async test, write "
-                    "`(await fail.aexplore(body)).raise_for_failures()`",
-                    pytrace=False,
-                )
-            if not isinstance(item, pytest.Function) or hasattr(item.cls, "assertEqual"):
-                pytest.fail(
-                    f"@pytest.mark.{EXPLORING} explores test functions, not those of {type(item).__name__}: "
-                    "write `fail.explore(body).raise_for_failures()` in the test",
-                    pytrace=False,
-                )
-        return (yield)
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> object | None:
-        """Explore the test instead of calling it once."""
-        __tracebackhide__ = True
-        mark = pyfuncitem.get_closest_marker(EXPLORING)
-        if mark is None:
-            return None
-        fresh, exploration, rules = _read(mark)
-        _explore(pyfuncitem, exploration, rules, fresh=fresh)
-        return True
-
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Say how far each exploration has come."""
-        lines = [
-            f"{report.nodeid}: {text}"
-            for reports in terminalreporter.stats.values()
-            for report in reports
-            for name, text in getattr(report, "user_properties", ())
-            if name == _EXPLORED and report.when == "call"
-        ]
-        if lines:
-            terminalreporter.section("failpoints explored")
-            for line in dict.fromkeys(lines):
-                terminalreporter.write_line(line)
+    Raises:
+        TypeError, ValueError, FailpointError: when that has arguments which `fail.explore` does not take, or
+            there was nothing to explore.
+        BaseException: what the test raises without a fault.
+    """
+    __tracebackhide__ = True
+    fresh, exploration, rules = _read(mark)
+    _explore(item, exploration, rules, fresh=fresh)
 
 
 def _read(mark: pytest.Mark) -> tuple[bool, Exploration, Rules]:
@@ -105,6 +60,8 @@ def _explore(item: pytest.Function, exploration: Exploration, rules: Rules, *, f
         item.obj(**{name: item.funcargs[name] for name in names})
 
     home = item.obj
+    running: Any = item.config.pluginmanager.get_plugin("failpy-run")
+    trial: Trial = running.trial_of(item)
     recording = run(body, Schedule(), rules, home)
     exploration.begin(recording)
     if recording.error is not None:
@@ -112,6 +69,7 @@ def _explore(item: pytest.Function, exploration: Exploration, rules: Rules, *, f
     while (plan := exploration.next()) is not None:
         if fresh:
             _set_up_anew(item)
+        trial.forget()
         with _subtests(item).test(msg=str(plan.schedule)):
             _judge(item, exploration.take(plan, run(body, plan.schedule, rules, home)))
     report = exploration.report()
@@ -123,7 +81,7 @@ def _explore(item: pytest.Function, exploration: Exploration, rules: Rules, *, f
         said.append(
             f"{len(report.diverged)} diverged from the recording, {missed} of them never got their fault"
         )
-    item.user_properties.append((_EXPLORED, "; ".join(said)))
+    item.user_properties.append((EXPLORED, "; ".join(said)))
     if report.problem is not None:
         raise report.problem
 

@@ -29,9 +29,13 @@ if TYPE_CHECKING:
 
     from failpy._activation import Activation
 
-__all__ = ["MARKER", "Trial", "takes_part"]
+__all__ = ["EXPLORED", "EXPLORING", "MARKER", "Trial", "takes_part"]
 
 MARKER = "failpoints"
+EXPLORING = "explore_failpoints"
+"""The marker of tests that are explored."""
+EXPLORED = "failpoints_explored"
+"""The property of a test report that says how far."""
 _KEPT = 1000
 _SIGNATURE = inspect.signature(scope)
 
@@ -71,6 +75,11 @@ class Trial(Observer):
         self._has_copies = False
         self._said: BaseException | None = None
         self._is_concluded = False
+
+    def forget(self) -> None:
+        """Forget what has been hit and what scopes there were: an exploration begins its next case."""
+        for each in (self._armed, self._closed, self._hits):
+            each.clear()
 
     # --- what an observer is told ---
 

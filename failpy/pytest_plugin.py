@@ -8,9 +8,9 @@ from __future__ import annotations
 import pytest
 
 from failpy import _options
+from failpy._explorer import SIGNATURE, Explorer
 from failpy._run import Run
 from failpy._scope import Scope
-from failpy._subtesting import SIGNATURE, Explorer
 from failpy._trial import MARKER
 
 __all__ = ["failpoints"]

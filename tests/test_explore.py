@@ -212,7 +212,8 @@ def test_what_fails_with_fewer_faults_is_said(name: str) -> None:
     (group,) = report.distinct
     assert group[0].text == f'{name}.end=1*return("x")'
     assert {case.simpler for case in group[1:]} == {f'{name}.end=1*return("x")'}
-    assert "and 1 more" in str(report) or "alike:" in str(report)
+    assert "alike:" in str(report)
+    assert "fails alike with less: " in report.html()
 
 
 def test_a_persistent_case_that_fails_as_the_single_one_does_is_simpler(name: str) -> None:
@@ -427,6 +428,38 @@ def test_the_report_as_text_group_and_json(name: str) -> None:
     assert data["counts"] == {"passed": 1, "failed": 2}
     assert data["cases"][2]["terms"] == text
     assert data["recording"]["outcome"] == "passed"
+
+
+def test_the_report_as_a_page(name: str) -> None:
+    body = retrying(name)
+    report = fail.explore(body, points=f"{name}*", depth=2, persistent=True, seed=1)
+    page = report.html()
+    assert page.startswith("<!doctype html>")
+    assert "AssertionError: gave up" in page
+    assert "seed 1" in page
+    assert "stopped: the limit" in fail.explore(body, points=f"{name}*", depth=2, limit=1).html()
+    assert "<script" not in page
+    runs = iter(range(100))
+
+    def odd() -> None:
+        number = next(runs)
+        fail.point(f"{name}.odd{min(number, 1)}", faults=(OSError(1, "<b>&"), "sleep(0)")).hit()
+        fail.point(f"{name}.odd", faults=(OSError(object()),)).hit()
+        assert number != 2, "<b>flaky"
+
+    page = fail.explore(odd, points=f"{name}.odd*", depth=2).html()
+    for words in (
+        "&lt;b&gt;flaky",
+        "flaky: when it was run",
+        "diverged: ",
+        "no text says",
+        "stopped: the limit",
+    ):
+        assert words in page, words
+    assert "<b>" not in page
+    assert "hit none" in fail.explore(lambda: None, points=f"{name}.odd").html()
+    assert "without any fault: ZeroDivisionError" in fail.explore(lambda: 1 / 0).html()
+    assert "did not end" in fail.Report(()).html()
 
 
 def test_many_that_fail_alike_are_told_once(name: str) -> None:
