@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from failpy._case import Case
+from failpy._divergence import divergence
 from failpy._exploration_report import Report
 from failpy._faults import persisting, schedule_terms, span
 from failpy._outcome import Injection, Outcome, Rules
@@ -195,7 +196,9 @@ class Exploration:
             where=outcome.where,
             traceback=outcome.traceback,
             endings=tuple(map(_told, outcome.injections)),
-            divergence=_divergence(plan, outcome.names, missing),
+            divergence=divergence(
+                plan.base[: plan.index + 1], outcome.names[: plan.index + 1], _due(missing)
+            ),
             leaks=outcome.leaks,
             again=outcome.again,
             hits=len(outcome.names),
@@ -272,28 +275,12 @@ def _told(injection: Injection) -> str:
     return f"{injection.point} #{injection.nth} {injection.term}{ending}"
 
 
-def _divergence(plan: Plan, names: tuple[str, ...], missing: list[_At]) -> str | None:
-    expected, got = plan.base[: plan.index + 1], names[: plan.index + 1]
-    if missing:
-        first = missing[0]
-        return (
-            f"hit {first.nth} of {first.point!r}, at which {first.fault} was due, did not happen"
-            f"{_difference(expected, got)}"
-        )
-    if expected == got:
-        return None
-    if Counter(expected) == Counter(got):
-        return f"before the fault, the same hits came in another order{_difference(expected, got)}"
-    return f"before the fault, other hits came than in the run it goes on from{_difference(expected, got)}"
-
-
-def _difference(expected: tuple[str, ...], got: tuple[str, ...]) -> str:
-    for index, name in enumerate(expected):
-        actual = got[index] if index < len(got) else None
-        if actual != name:
-            what = "there was none" if actual is None else f"it was {actual!r}"
-            return f": hit {index + 1} was to be {name!r}, and {what}"
-    return ""
+def _due(missing: list[_At]) -> str | None:
+    return (
+        f"hit {missing[0].nth} of {missing[0].point!r}, at which {missing[0].fault} was due"
+        if missing
+        else None
+    )
 
 
 def _recorded(outcome: Outcome) -> Case:

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import inspect
-import os
-import pickle
 from collections.abc import Awaitable, Callable, Iterable
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Executor
 from typing import Any
 
-from failpy._bodyrun import Body, run, run_async, run_remotely
+from failpy._bodyrun import Body, run, run_async
 from failpy._candidates import Points
 from failpy._config import config
 from failpy._errors import FailpointError
-from failpy._exploration import Bounds, Exploration, Plan
+from failpy._exploration import Bounds, Exploration
 from failpy._exploration_report import Report
 from failpy._failures import note
 from failpy._literals import shown
-from failpy._outcome import MayEscape, Outcome, Rules
+from failpy._outcome import MayEscape, Rules
 from failpy._point import Fault
 from failpy._progress import progressing
 from failpy._scanner import MAX_SECONDS
 from failpy._schedule import Schedule
 from failpy._suspects import Suspects
+from failpy._workers import side_by_side
 
 __all__ = ["aexplore", "explore", "prepared"]
-
-_GRACE = 10.0  # seconds that a worker may be late
 
 
 def explore(
@@ -108,7 +105,7 @@ def explore(
     with progressing(progress) as tell:
         try:
             if executor is not None:
-                _side_by_side(exploration, body, rules, executor, tell)
+                side_by_side(exploration, body, rules, executor, tell)
             else:
                 exploration.begin(run(body, Schedule(), rules))
                 while (plan := exploration.next()) is not None:
@@ -242,63 +239,3 @@ def _check_body(body: object, *, wants_async: bool) -> None:
         raise TypeError(f"{shown(body)} is async: use `await fail.aexplore(...)`")
     if inspect.isgeneratorfunction(body) or inspect.isasyncgenfunction(body):
         raise TypeError(f"{shown(body)} is a generator function, whose body a call does not run")
-
-
-def _side_by_side(
-    exploration: Exploration,
-    body: Body,
-    rules: Rules,
-    executor: Executor,
-    tell: Callable[[Exploration], None],
-) -> None:
-    flying: dict[Future[Outcome], Plan] = {}
-    room = 2 * (getattr(executor, "_max_workers", None) or os.cpu_count() or 1)
-    # A case is done twice if it fails, and may wait for another before it.
-    patience = None if rules.timeout is None else 4 * rules.timeout + _GRACE
-    first = _submitted(executor, body, Schedule(), rules)
-    try:
-        exploration.begin(first.result(patience))
-        while True:
-            while len(flying) < room and (plan := exploration.next()) is not None:
-                flying[_submitted(executor, body, plan.schedule, rules)] = plan
-            if not flying:
-                return
-            done, _ = wait(flying, timeout=patience, return_when=FIRST_COMPLETED)
-            if not done:
-                exploration.stop(f"no worker of the executor has answered for {patience:g} s")
-                for plan in flying.values():
-                    exploration.lose(plan, TimeoutError("its worker does not answer"))
-                return
-            for future in done:
-                _land(exploration, flying.pop(future), future)
-                tell(exploration)
-    except (BrokenExecutor, TimeoutError) as exc:
-        if isinstance(exc, TimeoutError):
-            exc = TimeoutError(f"no worker of the executor has answered for {patience:g} s")
-        exploration.begin(Outcome("crashed", error=exc))
-    finally:
-        for future in (first, *flying):
-            future.cancel()
-
-
-def _land(exploration: Exploration, plan: Plan, future: Future[Outcome]) -> None:
-    try:
-        outcome = future.result()
-    except BrokenExecutor as exc:
-        # All that were on their way fail alike, and nothing tells which of them did it.
-        exploration.stop("a worker of the executor has died")
-        exploration.lose(plan, exc)
-    else:
-        exploration.take(plan, outcome)
-
-
-def _submitted(executor: Executor, body: Body, schedule: Schedule, rules: Rules) -> Future[Outcome]:
-    if not isinstance(executor, ThreadPoolExecutor):
-        try:
-            pickle.dumps((body, schedule, rules))
-        except Exception as exc:
-            raise TypeError(
-                f"{shown(body)} or its faults cannot be sent to another process: {exc}; define the body at "
-                "the top level of a module, and give faults as text, or use a ThreadPoolExecutor"
-            ) from None
-    return executor.submit(run_remotely, body, schedule, rules)

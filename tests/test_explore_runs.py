@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import trio
 
-from failpy import _explore, _progress, fail, failpoint
+from failpy import _progress, _workers, fail, failpoint
 from failpy._outcome import Outcome, portable
 from failpy._registry import armed
 
@@ -253,7 +253,7 @@ class Stuck(Executor):
 
 
 def test_workers_that_do_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_explore, "_GRACE", 0.1)
+    monkeypatch.setattr(_workers, "_GRACE", 0.1)
     report = fail.explore(body, points="runs.*", executor=Stuck(), timeout=0.05)
     assert "no worker of the executor has answered for 0.3 s" in str(report.stopped)
     assert set(report.counts) == {"crashed"}
@@ -265,7 +265,7 @@ class Silent(Stuck):
 
 
 def test_workers_that_never_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_explore, "_GRACE", 0.1)
+    monkeypatch.setattr(_workers, "_GRACE", 0.1)
     report = fail.explore(body, points="runs.*", executor=Silent(), timeout=0.05)
     assert "no worker of the executor has answered" in str(report)
     with pytest.raises(TimeoutError):
