@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 import errno
+import gc
 import importlib
 import io
 import json
@@ -48,6 +49,15 @@ def standing() -> dict[str, Any]:
     for owner in (builtins, io, socket, socket.socket, sqlite3, sqlite3.dbapi2, ssl.SSLSocket, FileIO):
         found |= {f"{owner.__name__}.{name}": value for name, value in vars(owner).items()}
     return found
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """What a failing call leaves open is collected here, and is no surprise to another test."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture
