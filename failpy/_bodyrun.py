@@ -48,7 +48,6 @@ class _Run:
         # In a thread of a pool, others run cases of their own, and what changes may be theirs.
         is_alone = threading.current_thread() is threading.main_thread()
         self._before = Surroundings() if is_alone else None
-        self.probe.open()
         self._began = time.monotonic()
 
     def call(self, body: Body) -> BaseException | None:
@@ -98,6 +97,8 @@ class _Run:
         probe, said = self.probe, None
         try:
             probe.finish(None if isinstance(error, TimeUp) else error)
+        except KeyboardInterrupt:
+            raise
         except BaseException as exc:
             said = exc
         if isinstance(error, KeyboardInterrupt) and not self.is_fault(error):
@@ -162,13 +163,14 @@ def _once(body: Body, schedule: Schedule, rules: Rules, home: Body) -> Outcome:
     with without_exit():
         one = _Run(home, schedule, rules)
         try:
-            error = within(rules.timeout, partial(one.call, body))
-        except TimeUp as up:
-            error = up
-        except BaseException:
+            one.probe.open()
+            try:
+                error = within(rules.timeout, partial(one.call, body))
+            except TimeUp as up:
+                error = up
+            return one.end(error)
+        finally:
             one.probe.close()
-            raise
-        return one.end(error)
 
 
 def run_remotely(body: Body, schedule: Schedule, rules: Rules) -> Outcome:
@@ -191,11 +193,10 @@ async def _once_async(body: Callable[[], Awaitable[object]], schedule: Schedule,
     with without_exit():
         one = _Run(body, schedule, rules)
         try:
-            error = await _within(rules.timeout, partial(one.await_, body))
-        except BaseException:
+            one.probe.open()
+            return one.end(await _within(rules.timeout, partial(one.await_, body)))
+        finally:
             one.probe.close()
-            raise
-        return one.end(error)
 
 
 async def _within(

@@ -20,6 +20,9 @@ from failpy._terms import Terms
 __all__ = ["Bounds", "Exploration", "Plan"]
 
 
+_TOLD = 20
+
+
 class Bounds(NamedTuple):
     """How far an exploration goes.
 
@@ -172,9 +175,11 @@ class Exploration:
         if bounds.budget is not None and time.monotonic() - self._began >= bounds.budget:
             self.stop(f"the budget of {bounds.budget:g} s was used up")
             return None
+        pending = self._pending
         if self._random is not None:
-            self._pending.rotate(-self._random.randrange(len(self._pending)))
-        plan = self._pending.popleft()
+            drawn = self._random.randrange(len(pending))
+            pending[0], pending[drawn] = pending[drawn], pending[0]
+        plan = pending.popleft()
         self._begun[plan] = self._number = begun + 1
         return plan
 
@@ -195,7 +200,7 @@ class Exploration:
             is_fault=outcome.is_fault,
             where=outcome.where,
             traceback=outcome.traceback,
-            endings=tuple(map(_told, outcome.injections)),
+            endings=_endings(outcome.injections),
             divergence=divergence(
                 plan.base[: plan.index + 1], outcome.names[: plan.index + 1], _due(missing)
             ),
@@ -268,6 +273,11 @@ def _goes_on(outcome: Outcome) -> bool:
     return (
         outcome.verdict == "failed" and outcome.from_fault and not isinstance(outcome.error, AssertionError)
     )
+
+
+def _endings(injections: tuple[Injection, ...]) -> tuple[str, ...]:
+    more = len(injections) - _TOLD
+    return (*map(_told, injections[:_TOLD]), *((f"and {more} more",) if more > 0 else ()))
 
 
 def _told(injection: Injection) -> str:

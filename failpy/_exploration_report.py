@@ -219,10 +219,10 @@ def _errors(groups: tuple[tuple[Case, ...], ...]) -> list[BaseException]:
         error: Any = case.error
         if any(each is error for each in errors):  # one instance, which several cases inject
             error = Failure(case.why)
-        note(error, f"{case.outcome} with {reproduction(case)}")
-        for ending in case.endings:
-            note(error, ending)
-        if len(group) > 1:
-            note(error, f"{len(group) - 1} more fail alike")
+        notes = [f"{case.outcome} with {reproduction(case)}", *case.endings]
+        notes += [f"{len(group) - 1} more fail alike"] * (len(group) > 1)
+        for text in notes:
+            if text not in getattr(error, "__notes__", ()):  # it may be raised twice
+                note(error, text)
         errors.append(error)
     return errors

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from threading import RLock
 from typing import Any
@@ -18,6 +19,7 @@ from failpy._terms import Off, Terms
 __all__ = ["Probe"]
 
 _SEEN = Terms((Off(),))
+_KEPT = 1000
 
 
 class Probe(Scope):
@@ -33,8 +35,8 @@ class Probe(Scope):
 
     Attributes:
         names: The points that were hit, hit by hit.
-        fired: The hits at which a fault was injected, with their places in `names`.
-        errors: The exceptions that were injected.
+        fired: The first 1,000 hits at which a fault was injected, with their places in `names`.
+        errors: The last 1,000 exceptions that were injected.
         outside: The points that were armed around it.
     """
 
@@ -46,7 +48,8 @@ class Probe(Scope):
         self._counting = RLock()  # a signal handler may hit a point while its thread counts
         self.names: list[str] = []
         self.fired: list[tuple[int, Hit[Any]]] = []
-        self.errors: list[BaseException] = []
+        # A program that tries again and again may meet a fault that stays a million times.
+        self.errors: deque[BaseException] = deque(maxlen=_KEPT)
         self.outside: set[str] = set()
 
     def open(self) -> None:
@@ -75,7 +78,7 @@ class Probe(Scope):
         """Take notice of a hit. Of points that are only observed, no more than the name is kept."""
         with self._counting:
             self.names.append(hit.point)
-            if hit.chosen is not None and hit.chosen.action != "off":
+            if hit.chosen is not None and hit.chosen.action != "off" and len(self.fired) < _KEPT:
                 self.fired.append((len(self.names) - 1, hit))
         if not hit.activation.passive:
             super().record(hit)

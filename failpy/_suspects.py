@@ -7,12 +7,14 @@ from fnmatch import fnmatchcase
 from typing import final
 
 from failpy._candidates import DRASTIC, Points, given_faults, several
-from failpy._errors import FailpointError, UnknownFailpoint
+from failpy._errors import FailpointError, TermSyntaxError, UnknownFailpoint
 from failpy._faults import faults_of
 from failpy._literals import shown
 from failpy._names import check_name
 from failpy._point import Fault
 from failpy._registry import declared, names, unknown
+from failpy._resolve import resolve
+from failpy._returns import check_terms
 from failpy._terms import Terms
 
 __all__ = ["Suspects"]
@@ -59,11 +61,27 @@ class Suspects:
         return next((pattern for pattern in self._patterns if fnmatchcase(name, pattern)), None)
 
     def faults(self, name: str) -> tuple[Terms, ...]:
-        """What is to be injected at a declared point, without what would end or halt the process."""
+        """What is to be injected at a declared point, without what would end or halt the process.
+
+        Raises:
+            ReturnTypeError: when a fault returns what is not of the type of the point.
+            TermSyntaxError: when a fault names an exception that cannot be found.
+        """
         pattern = self._pattern(name)
         own = None if pattern is None else self._patterns[pattern]
         found = own or self._faults or faults_of(name)
-        return tuple(fault for fault in found if not _is_drastic(fault))
+        kept = tuple(fault for fault in found if not _is_drastic(fault))
+        point = declared(name)
+        assert point is not None  # it has been hit
+        # Now, and not when the case is due: an error then would take the report with it.
+        for fault in kept:
+            check_terms(name, point.returns, point.accepted, fault)
+            try:
+                resolve(fault)
+            except TermSyntaxError as exc:
+                reason = f"failpoint {name!r}: {exc.reason}"
+                raise TermSyntaxError(reason, exc.text, exc.column) from exc.__cause__
+        return kept
 
     def problem(self, hit: Iterable[str]) -> FailpointError | None:
         """Why there is nothing to explore, or None when there is something.

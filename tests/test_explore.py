@@ -22,6 +22,7 @@ from failpy._context import Layer, current, set_current
 from failpy._exploration import Bounds, Exploration
 from failpy._explore import prepared
 from failpy._faults import persisting, schedule_terms
+from failpy._probe import Probe
 from failpy._registry import armed, declared
 
 
@@ -145,6 +146,18 @@ def test_a_point_that_an_inner_scope_arms_is_decided_there(name: str) -> None:
     assert str(report.problem).startswith(f"the body hit none of the 1 failpoint that match '{name}'")
 
 
+def test_faults_that_do_not_fit_are_an_error_before_the_first_case(name: str) -> None:
+    @failpoint(name, returns=int)
+    def count() -> int:
+        return 1
+
+    with pytest.raises(fail.ReturnTypeError, match=name):
+        fail.explore(count, points=name, faults=["return('x')"])
+    with pytest.raises(fail.TermSyntaxError, match=f"failpoint '{name}'"):
+        fail.explore(count, points=name, faults=["raise(nowhere.to.be.Found)"])
+    assert armed() == {}
+
+
 # --- the tree ---
 
 
@@ -227,6 +240,22 @@ def test_a_persistent_case_that_fails_as_the_single_one_does_is_simpler(name: st
     report = fail.explore(body, points=name, persistent=True)
     stays = next(case for case in report.cases if case.terms == f'{name}=return("x")')
     assert stays.simpler == f'{name}=1*return("x")'
+
+
+def test_a_fault_that_stays_may_be_met_very_often(name: str) -> None:
+    def body() -> None:
+        for _ in range(1500):
+            try:
+                fail.point(name).hit()
+            except fail.Injected:
+                continue
+            return
+
+    report = fail.explore(body, points=name, persistent=True)
+    once, stays = report.cases
+    assert (once.hits, stays.terms, stays.hits, stays.outcome) == (2, f"{name}=raise", 1500, "passed")
+    assert len(stays.endings) == 21
+    assert stays.endings[-1] == "and 980 more"
 
 
 def test_terms_that_stay() -> None:
@@ -423,7 +452,10 @@ def test_the_report_as_text_group_and_json(name: str) -> None:
     with pytest.raises(ExceptionGroup, match=r"2 of 3 explored cases failed") as raised:
         report.raise_for_failures()
     notes = [note for error in raised.value.exceptions for note in error.__notes__]
-    assert f"failed with FAILPY_FAILPOINTS='{text}'" in notes
+    assert notes.count(f"failed with FAILPY_FAILPOINTS='{text}'") == 1
+    with pytest.raises(ExceptionGroup):
+        report.raise_for_failures()
+    assert notes == [note for error in raised.value.exceptions for note in error.__notes__]
     data = json.loads(report.json())
     assert data["counts"] == {"passed": 1, "failed": 2}
     assert data["cases"][2]["terms"] == text
@@ -784,6 +816,15 @@ def test_ctrl_c_beside_the_body(name: str, monkeypatch: pytest.MonkeyPatch) -> N
     exploration.stop("first")
     exploration.stop("second")
     assert exploration.stopped == "first"
+    assert fail.explore(hitting(name), points=name).stopped is not None
+    assert armed() == {}
+
+
+def test_ctrl_c_while_a_scope_closes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Probe, "finish", interrupted)
     assert fail.explore(hitting(name), points=name).stopped is not None
     assert armed() == {}
 
