@@ -57,22 +57,26 @@ class Probe(Scope):
         super().open()
         with lock:
             watch_declarations(self._watch)
-            for name in names():
-                self._watch(name)
+            self._watch(*names())
 
     def close(self) -> None:
         """Disarm the points and look no more."""
         ignore_declarations(self._watch)
         super().close()
 
-    def _watch(self, name: str) -> None:
-        if name in self.activations or name not in self._suspects or self.closed:
+    def _watch(self, *names: str) -> None:
+        if self.closed:
             return
-        if any(not each.passive for each in _around(name, self.parent)):
-            self.outside.add(name)
-            return
-        self.activations[name] = Activation(name, _SEEN, layer=self, passive=True)
-        settle(self, [name])
+        found = []
+        for name in names:
+            if name in self.activations or name not in self._suspects:
+                continue
+            if any(not each.passive for each in _around(name, self.parent)):
+                self.outside.add(name)
+                continue
+            self.activations[name] = Activation(name, _SEEN, layer=self, passive=True)
+            found.append(name)
+        settle(self, found)
 
     def record(self, hit: Hit[Any]) -> None:
         """Take notice of a hit. Of points that are only observed, no more than the name is kept."""

@@ -35,9 +35,10 @@ class Suspects:
         TermSyntaxError: when a fault is malformed text.
     """
 
-    __slots__ = ("_faults", "_patterns")
+    __slots__ = ("_faults", "_matched", "_patterns")
 
     def __init__(self, points: Points, faults: Iterable[Fault] | None) -> None:
+        self._matched: dict[str, str | None] = {}
         self._faults = None if faults is None else _surviving("*", faults)
         own = points if isinstance(points, Mapping) else dict.fromkeys(several(points))
         if self._faults is not None and isinstance(points, Mapping):
@@ -56,9 +57,11 @@ class Suspects:
         return self._pattern(name) is not None
 
     def _pattern(self, name: str) -> str | None:
-        if name in self._patterns:
-            return name
-        return next((pattern for pattern in self._patterns if fnmatchcase(name, pattern)), None)
+        # Each case asks for every declared point.
+        if name not in self._matched:
+            own = name if name in self._patterns else None
+            self._matched[name] = own or next((p for p in self._patterns if fnmatchcase(name, p)), None)
+        return self._matched[name]
 
     def faults(self, name: str) -> tuple[Terms, ...]:
         """What is to be injected at a declared point, without what would end or halt the process.
