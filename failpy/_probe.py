@@ -65,8 +65,6 @@ class Probe(Scope):
         super().close()
 
     def _watch(self, *names: str) -> None:
-        if self.closed:
-            return
         found = []
         for name in names:
             if name in self.activations or name not in self._suspects:
