@@ -94,13 +94,16 @@ class _Run:
             KeyboardInterrupt: when somebody has pressed Ctrl-C.
         """
         seconds = time.monotonic() - self._began
-        probe, said = self.probe, None
+        probe = self.probe
+        said: BaseException | None = None
         try:
             probe.finish(None if isinstance(error, TimeUp) else error)
         except KeyboardInterrupt:
             raise
         except BaseException as exc:
             said = exc
+            if isinstance(exc, BaseExceptionGroup) and len(exc.exceptions) == 1:
+                said = exc.exceptions[0]  # which says itself where it died
         if isinstance(error, KeyboardInterrupt) and not self.is_fault(error):
             raise error
         if isinstance(error, TimeUp):
@@ -113,7 +116,7 @@ class _Run:
             verdict=self._verdict(error, said),
             error=raised,
             from_fault=self.comes_from_fault(raised),
-            is_fault=self.is_fault(raised),
+            is_fault=said is None and self.is_fault(raised),
             where="" if raised is None else place_of(raised),
             traceback="" if raised is None else text_of(raised),
             names=tuple(probe.names),
@@ -192,11 +195,21 @@ async def run_async(body: Callable[[], Awaitable[object]], schedule: Schedule, r
 async def _once_async(body: Callable[[], Awaitable[object]], schedule: Schedule, rules: Rules) -> Outcome:
     with without_exit():
         one = _Run(body, schedule, rules)
+        before = _tasks()
         try:
             one.probe.open()
-            return one.end(await _within(rules.timeout, partial(one.await_, body)))
+            outcome = one.end(await _within(rules.timeout, partial(one.await_, body)))
+            left = [f"task {task.get_name()!r} still runs" for task in _tasks() - before]
+            return replace(outcome, leaks=(*outcome.leaks, *left))
         finally:
             one.probe.close()
+
+
+def _tasks() -> set[Any]:
+    """The tasks of asyncio that run here. Those of trio end with their nursery."""
+    import asyncio
+
+    return set() if event_loop() == "trio" else asyncio.all_tasks()
 
 
 async def _within(

@@ -121,6 +121,17 @@ def test_an_async_body_that_never_ends(name: str, run: Callable[..., Any]) -> No
     assert start(run, explored, points=f"{name}.none", timeout=None).counts == {}
 
 
+def test_a_task_that_an_async_body_leaves_behind(name: str) -> None:
+    kept = []
+
+    async def explored() -> None:
+        kept.append(asyncio.create_task(asyncio.sleep(30), name="left"))
+        await fail.point(name).ahit()
+
+    report = start(asyncio.run, explored, points=name, may_escape=True)
+    assert report.cases[0].leaks == ("task 'left' still runs",)
+
+
 @pytest.mark.parametrize("run", LOOPS)
 def test_ctrl_c_in_an_async_body(name: str, run: Callable[..., Any]) -> None:
     async def explored() -> None:
