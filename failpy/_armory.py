@@ -203,10 +203,11 @@ class Armory(Layer):
 
     def _waited(self, activation: Activation, nth: int, gate: Gate | None, opened: bool) -> Hit[Any]:
         name = activation.name
-        if not opened and activation.hits < nth:
+        hits, _, _ = activation.counts  # at one moment: a hit that is counted is in the trace by then
+        if not opened and hits < nth:
             raise WaitTimeout(
                 f"hit {nth} of failpoint {name!r} did not happen in time: "
-                f"it was hit {activation.hits} times{who_waits()}"
+                f"it was hit {hits} times{who_waits()}"
             )
         if gate is not None and gate.outcome is not None:
             hit: Hit[Any] = gate.outcome
@@ -214,7 +215,7 @@ class Armory(Layer):
         for hit in tuple(self._trace):
             if hit.point == name and hit.nth == nth and hit.activation is activation:
                 return hit
-        if opened and activation.hits >= nth and activation.hits > _TRACE_LENGTH:
+        if opened and hits >= nth and hits > _TRACE_LENGTH:
             raise ScopeError(
                 f"hit {nth} of {name!r} is out of the trace, which has the last {_TRACE_LENGTH:,} hits"
             )

@@ -218,6 +218,16 @@ def test_two_on_one_function_are_apart(module: Any) -> None:
     assert module.plain(5) == 5
 
 
+def test_one_name_on_two_functions_keeps_what_the_other_says(module: Any) -> None:
+    one = fail.attach(module.plain, "shared", returns=int, faults=("return(1)",))
+    with fail.attach(module.Thing.method, "shared", returns=int, faults=("return(2)",)):
+        one.detach()
+        assert fail.status("shared").faults == ("return(2)",)
+        assert fail.status("shared").returns is int
+        with fail.scope({"shared": "return(2)"}):
+            assert (module.plain(), module.Thing().method()) == (1, 2)
+
+
 def test_another_type_is_a_conflict_and_changes_nothing(module: Any) -> None:
     with fail.attach(module.plain, "typed", returns=int):
         with pytest.raises(fail.FailpointConflict):
