@@ -29,6 +29,7 @@ from failpy._coverage_words import percentage
 from failpy._registry import BODY, declared
 from failpy._source import read_source
 from failpy._tally import PointTally, Tally
+from tests.surroundings import collect
 
 FULL, TIMEOUT = 'raise(OSError(28, "full"))', "raise(TimeoutError)"
 
@@ -775,6 +776,7 @@ def browser() -> Iterator[Any]:
     path = os.environ.get("FAILPY_TEST_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
     if path is None:
         pytest.skip(f"no browser: install one of {', '.join(names)}, or name it by FAILPY_TEST_CHROMIUM")
+    collect()
     with sync_api.sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
         yield running

@@ -17,6 +17,7 @@ import pytest
 
 from failpy import _reports, fail, failpoint
 from failpy._registry import names
+from tests.surroundings import collect
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="the page is tested with Playwright")
 expect = sync_api.expect
@@ -47,6 +48,7 @@ def browser() -> Iterator[Any]:
     path = os.environ.get("FAILPY_TEST_CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
     if path is None:
         pytest.skip(f"no browser: install one of {', '.join(_NAMES)}, or name it by FAILPY_TEST_CHROMIUM")
+    collect()
     with sync_api.sync_playwright() as playwright:
         expect.set_options(timeout=_TIMEOUT)
         running = playwright.chromium.launch(executable_path=path, args=_ARGUMENTS)
