@@ -129,10 +129,17 @@ class Term(Frozen):
 
     def modified(self, *modifiers: Count | Chance) -> Self:
         """The same term, with these modifiers to the left of its own."""
+        return self._with((*modifiers, *self.modifiers))
+
+    def unmodified(self) -> Self:
+        """The same term, without its modifiers."""
+        return self._with(())
+
+    def _with(self, modifiers: tuple[Count | Chance, ...]) -> Self:
         twin = object.__new__(type(self))
         slots = [slot for base in type(self).__mro__ for slot in getattr(base, "__slots__", ())]
         twin._set(**{slot: getattr(self, slot) for slot in slots})
-        twin._set(modifiers=(*modifiers, *self.modifiers))
+        twin._set(modifiers=modifiers)
         return twin
 
     @property

@@ -98,7 +98,7 @@ class Collector(Observer):
         if known is None:  # worked out once: it may run code of the program
             with muted():
                 fault = _fault(name, term)
-                label = (False, _bare(term)) if fault is None else (True, fault)
+                label = (False, str(term.unmodified())) if fault is None else (True, fault)
             if len(self._labels) >= _LABELS:
                 self._labels.clear()
             self._labels[name, id(term)] = known = (term, label)
@@ -230,11 +230,6 @@ def _after_fork_in_child() -> None:
 getattr(os, "register_at_fork", lambda **_: None)(after_in_child=_after_fork_in_child)
 
 
-def _bare(term: Term) -> str:
-    """The text of a term without its modifiers."""
-    return str(term).removeprefix("".join(map(str, term.modifiers)))
-
-
 def _fault(name: str, term: Term) -> str | None:
     """The fault of the point's catalogue that this term injects, as text; None when it is not of it."""
     point = declared(name)
@@ -248,7 +243,7 @@ def _fault(name: str, term: Term) -> str | None:
 def _same(one: Term, other: Term) -> bool:
     if isinstance(one, Raise) and isinstance(other, Raise):
         return _identity(one) == _identity(other)
-    return _bare(one) == _bare(other)
+    return str(one.unmodified()) == str(other.unmodified())
 
 
 def _identity(term: Raise) -> tuple[Any, ...]:
@@ -259,4 +254,4 @@ def _identity(term: Raise) -> tuple[Any, ...]:
             return (type(error), error.errno)
         return (type(error), repr(error.args))
     except Exception:  # the exception of a program may do anything when it is made, or shown
-        return (_bare(term),)
+        return (str(term.unmodified()),)

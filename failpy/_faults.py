@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import copy
 
 from failpy._literals import shown
 from failpy._registry import declared, unknown
@@ -124,7 +123,7 @@ def persisting(terms: Terms) -> Terms:
         >>> str(persisting(at_hit(3, parse("raise(ENOSPC)"))))
         '2*off->raise(ENOSPC)'
     """
-    return Terms((*terms[:-1], _bare(terms[-1])))
+    return Terms((*terms[:-1], terms[-1].unmodified()))
 
 
 def span(fault: Terms) -> int:
@@ -141,14 +140,8 @@ def _checked(nth: int) -> int:
 
 
 def _counted(fault: Terms) -> list[Term]:
-    return [_bare(term).modified(Count(count)) for term in fault if (count := _count(term))]
+    return [term.unmodified().modified(Count(count)) for term in fault if (count := _count(term))]
 
 
 def _count(term: Term) -> int:
     return min((modifier.count for modifier in term.modifiers if isinstance(modifier, Count)), default=1)
-
-
-def _bare(term: Term) -> Term:
-    bare = copy(term)
-    bare._set(modifiers=())
-    return bare
