@@ -25,6 +25,7 @@ __all__ = [
     "disable",
     "disable_all",
     "enable",
+    "enable_again",
     "named_terms",
     "status",
     "statuses",
@@ -160,6 +161,22 @@ def enable(
         observing.armed(fresh.values(), layer)
     for activation in stale:
         activation.retire()
+
+
+def enable_again(layer: Layer, activation: Activation, *, early: bool = False) -> Activation:
+    """Arm a point in the layer as this activation has it, with fresh counts and draws.
+
+    Args:
+        layer: Where.
+        activation: What to arm the like of.
+        early: As for `enable`.
+
+    Returns:
+        The like of it, which is armed now.
+    """
+    name = activation.name
+    enable(layer, {name: activation.terms}, when=activation.when, early=early)
+    return layer.activations[name]
 
 
 def _check_possible(terms: Mapping[str, Terms], when: When | None) -> None:

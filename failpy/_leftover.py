@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from failpy._arming import disable, enable
+from failpy._arming import disable, enable_again
 from failpy._context import Layer, current_if_any, process, set_current
 from failpy._scope import Scope
 from failpy._standing import Standing
@@ -26,7 +26,7 @@ class Leftovers:
     def __init__(self, standing: Standing) -> None:
         self._standing = standing
         self._outside = current_if_any()
-        self._fixtures: dict[object, tuple[dict[str, Activation], list[Layer]]] = {}
+        self._fixtures: dict[object, tuple[dict[str, Activation], Layer]] = {}
 
     def before_fixture(self) -> tuple[Mapping[str, Activation], Layer]:
         """What there is before a fixture is set up, to compare with."""
@@ -40,7 +40,7 @@ class Leftovers:
         }
         here = current_if_any()
         if armed or here is not layer:
-            self._fixtures[fixture] = (armed, [here])
+            self._fixtures[fixture] = (armed, here)
 
     def end_fixture(self, fixture: object) -> None:
         """The fixture has ended."""
@@ -51,7 +51,7 @@ class Leftovers:
         return [*self._take_scopes(), *self._take_armed()]
 
     def _take_scopes(self) -> list[str]:
-        kept = {id(layer) for _, layers in self._fixtures.values() for layer in layers}
+        kept = {id(layer) for _, layer in self._fixtures.values()}
         told: list[str] = []
         while True:
             layer = current_if_any()
@@ -76,6 +76,5 @@ class Leftovers:
         for armed, _ in self._fixtures.values():
             for name, activation in armed.items():
                 if process.activations.get(name) is not activation:
-                    enable(process, {name: activation.terms}, when=activation.when)
-                    armed[name] = process.activations[name]
+                    armed[name] = enable_again(process, activation)
         return told

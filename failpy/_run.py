@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from failpy import _options
-from failpy._arming import disable, enable
+from failpy._arming import disable, enable, enable_again
 from failpy._carrying import StandIn, carried, carrying, is_async, is_repeated, original, per_thread
 from failpy._config import config as switches
 from failpy._context import process
@@ -105,7 +105,7 @@ class Run:
         for name in self._options.terms:
             outside = self._armed_before.get(name)
             if outside is not None:  # by a run that this one is within
-                enable(process, {name: outside.terms}, when=outside.when)
+                enable_again(process, outside)
             elif name in process.activations:
                 disable(process, name)
         if self._reporting is not None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from failpy._arming import When, enable
+from failpy._arming import enable_again
 from failpy._context import process
 from failpy._registry import declared, unknown
 from failpy._strict import complaint_of
-from failpy._terms import Terms
 
 if TYPE_CHECKING:
     from failpy._activation import Activation
@@ -26,12 +25,10 @@ class Standing:
     def __init__(self) -> None:
         self.worked: set[str] = set()
         self._armed: dict[str, Activation] = {}
-        self._terms: dict[str, tuple[Terms, When | None]] = {}
 
     def begin(self) -> None:
         """What is armed now stands."""
         self._armed = dict(process.activations)
-        self._terms = {name: (each.terms, each.when) for name, each in self._armed.items()}
 
     def holds(self, activation: Activation) -> bool:
         """Whether this is one of them."""
@@ -44,14 +41,14 @@ class Standing:
         for name, activation in self._armed.items():
             mine = process.activations.get(name)
             if mine is None or (mine is activation and activation.hits):
-                self._arm(name)
+                self._armed[name] = enable_again(process, activation, early=True)
 
     def put_back(self) -> None:
         """Arm again what a test has disarmed."""
         self._note()
-        for name in self._armed:
+        for name, activation in self._armed.items():
             if name not in process.activations:
-                self._arm(name)
+                self._armed[name] = enable_again(process, activation, early=True)
 
     def in_vain(self) -> dict[str, str]:
         """After the run: what is to be said of those that did nothing in any test, by name."""
@@ -68,8 +65,3 @@ class Standing:
         for name, activation in self._armed.items():
             if activation.hits and complaint_of(activation) is None:
                 self.worked.add(name)
-
-    def _arm(self, name: str) -> None:
-        terms, when = self._terms[name]
-        enable(process, {name: terms}, when=when, early=True)
-        self._armed[name] = process.activations[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 from collections.abc import Iterator
@@ -10,7 +11,9 @@ from itertools import count
 import pytest
 
 from failpy import fail
+from failpy._collector import Collector, start
 from failpy._context import process
+from failpy._observer import observing
 from failpy._registry import armed
 
 pytest_plugins = "pytester"
@@ -40,6 +43,17 @@ def nothing_left_armed() -> Iterator[None]:
 def name() -> str:
     """A name that no other test has declared."""
     return f"test.{next(_numbers)}"
+
+
+@pytest.fixture
+def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
+    """That of a child process, but in this one."""
+    start(str(tmp_path_factory.mktemp("tallies")))
+    *_, begun = observing.now
+    assert isinstance(begun, Collector)
+    yield begun
+    observing.drop(begun)
+    atexit.unregister(begun.finish)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import atexit
 import json
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 
 from failpy import _collector, _environment, _failures, fail, failpoint
 from failpy._carrying import StandIn, original
-from failpy._collector import Collector, start
+from failpy._collector import Collector
 from failpy._hit import Hit
 from failpy._observer import observing
 from failpy._tally_file import gathered
@@ -27,17 +26,6 @@ from .plugin_tools import alone, run, run_source, write
 @pytest.fixture(autouse=True)
 def by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     alone(monkeypatch)
-
-
-@pytest.fixture
-def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
-    """That of a child process, but in this one."""
-    start(str(tmp_path_factory.mktemp("tallies")))
-    *_, begun = observing.now
-    assert isinstance(begun, Collector)
-    yield begun
-    observing.drop(begun)
-    atexit.unregister(begun.finish)
 
 
 def left(collector: Collector, name: str) -> Any:

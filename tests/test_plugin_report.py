@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import json
 import os
@@ -18,7 +17,7 @@ from typing import Any
 import pytest
 
 from failpy import _config, fail
-from failpy._collector import Collector, start
+from failpy._collector import Collector
 from failpy._observer import observing
 from failpy._tally import PointTally, Tally
 from failpy._tally_file import gathered, imported_files
@@ -776,18 +775,6 @@ def test_modules_of_every_kind_are_looked_through(monkeypatch: pytest.MonkeyPatc
 
 
 # --- what a child process does ---
-
-
-@pytest.fixture
-def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
-    """That of a child process, but in this one."""
-    folder = tmp_path_factory.mktemp("tallies")
-    start(str(folder))
-    *_, begun = observing.now
-    assert isinstance(begun, Collector)
-    yield begun
-    observing.drop(begun)
-    atexit.unregister(begun.finish)
 
 
 def folder_of(collector: Collector) -> Path:
