@@ -10,12 +10,14 @@ from types import FunctionType, MethodType, ModuleType, TracebackType
 from typing import Any, Self, cast
 
 from failpy._config import config
+from failpy._decorator import stand_on
 from failpy._errors import FailpointError, did_you_mean
 from failpy._names import check_name
 from failpy._patch import patch_of
 from failpy._point import Fault, Point, catalogue, declare_point, point
-from failpy._registry import Site, body_site, declared, lock
+from failpy._registry import declared, lock
 from failpy._returns import accepted
+from failpy._site import Site, body_site
 from failpy._terms import Terms
 
 __all__ = ["Attachment", "attach"]
@@ -122,16 +124,12 @@ class Attachment:
 
     def _patch(self, function: FunctionType) -> Callable[[], None]:
         """Stand on a Python function, in place."""
-        patch = patch_of(function)
-        if patch.has(self.name):
+        if patch_of(function).has(self.name):
             raise FailpointError(
                 f"failpoint {self.name!r} stands on {self.target} already: give this one another name"
             )
         site = Site(function.__code__.co_filename, function.__code__.co_firstlineno, function.__qualname__)
-        standing = declare_point(self.name, self._returns, self._faults, site, claims=True)
-        patch.stand(self.name, standing.drop_switch)
-        standing.stand_at(site)
-        standing.add_switch(patch)
+        standing, patch = stand_on(function, self.name, self._returns, self._faults, site)
 
         def undo() -> None:
             standing.drop_switch(id(patch))

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from failpy._coverage_sites import SiteMerger, real
 from failpy._mentions import Declaration, Place, Problem, Source
-from failpy._registry import Site
+from failpy._site import Site
 from failpy._tally import PointTally, Tally
 
 __all__ = ["STATES", "Coverage", "Row", "coverage"]

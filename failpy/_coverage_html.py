@@ -12,7 +12,7 @@ from pathlib import Path
 from failpy._coverage import STATES, Coverage, Row
 from failpy._coverage_words import EXPLAINED, percentage, times
 from failpy._literals import printable
-from failpy._registry import BODY
+from failpy._site import BODY
 
 __all__ = ["render"]
 

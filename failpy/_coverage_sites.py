@@ -10,7 +10,7 @@ from pathlib import Path
 
 from failpy._likeness import matches
 from failpy._mentions import Declaration
-from failpy._registry import BODY, Site
+from failpy._site import BODY, Site
 
 __all__ = ["SiteMerger", "real"]
 

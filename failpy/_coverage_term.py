@@ -8,7 +8,7 @@ from unicodedata import combining, east_asian_width
 from failpy._coverage import Coverage, Row
 from failpy._coverage_words import EXPLAINED, percentage, times
 from failpy._literals import printable
-from failpy._registry import BODY
+from failpy._site import BODY
 
 __all__ = ["lines"]
 

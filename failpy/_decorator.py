@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast, overl
 
 from failpy._config import config
 from failpy._names import check_name
-from failpy._patch import patch_of
-from failpy._point import Fault, catalogue, declare_point
-from failpy._registry import Site, body_site
+from failpy._patch import Patch, patch_of
+from failpy._point import Fault, Point, catalogue, declare_point
 from failpy._returns import accepted
+from failpy._site import Site, body_site
 from failpy._terms import Terms
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
-__all__ = ["Decorator", "ReturningDecorator", "failpoint"]
+__all__ = ["Decorator", "ReturningDecorator", "failpoint", "stand_on"]
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -116,11 +116,7 @@ def _decorate(
         if site is None:
             code = _innermost(target).__code__
             site = Site(code.co_filename, code.co_firstlineno, target.__qualname__)
-        declared = declare_point(name, returns, faults, site, claims=True)
-        patch = patch_of(target)
-        patch.stand(name, declared.drop_switch)
-        declared.stand_at(site)
-        declared.add_switch(patch)
+        stand_on(target, name, returns, faults, site)
         return target
     if issubclass(kind, classmethod | staticmethod):
         if type(target.__func__) is FunctionType:
@@ -153,6 +149,22 @@ def _decorate(
     declared.add_switch(switch)
     weakref.finalize(result, declared.drop_switch, id(switch)).atexit = False
     return result
+
+
+def stand_on(
+    function: FunctionType, name: str, returns: object, faults: tuple[Terms, ...], site: Site
+) -> tuple[Point[Any], Patch]:
+    """Let a point stand on a Python function, in place.
+
+    Raises:
+        FailpointConflict: when another site declares another type.
+    """
+    declared = declare_point(name, returns, faults, site, claims=True)
+    patch = patch_of(function)
+    patch.stand(name, declared.drop_switch)
+    declared.stand_at(site)
+    declared.add_switch(patch)
+    return declared, patch
 
 
 def _innermost(function: FunctionType) -> FunctionType:

@@ -13,7 +13,8 @@ from failpy._context import find
 from failpy._grammar import as_terms
 from failpy._hit import Hit
 from failpy._names import check_name
-from failpy._registry import Declared, Site, body_site, declare
+from failpy._registry import Declared, declare
+from failpy._site import Site, body_site
 from failpy._terms import Raise, Term, Terms
 
 if TYPE_CHECKING:

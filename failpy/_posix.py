@@ -19,7 +19,8 @@ from failpy._posix_caller import attached
 from failpy._posix_calls import CALLS, chosen
 from failpy._posix_file import METHODS, FileSwitch
 from failpy._posix_functions import PLACES
-from failpy._registry import Site, body_site, declared, lock
+from failpy._registry import declared, lock
+from failpy._site import Site, body_site
 
 __all__ = ["PosixAttachment", "attach_posix"]
 

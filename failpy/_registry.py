@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from itertools import chain
 from threading import RLock, current_thread
-from types import FrameType
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from failpy._errors import FailpointConflict, UnknownFailpoint, nearest, suggestion
 from failpy._returns import Accepted, accepted, check_terms, describe
+from failpy._site import Site
 from failpy._terms import Terms
 
 if TYPE_CHECKING:
@@ -19,14 +19,11 @@ if TYPE_CHECKING:
     from failpy._context import Layer
 
 __all__ = [
-    "BODY",
     "Declared",
-    "Site",
     "Switch",
     "activations",
     "all_declared",
     "armed",
-    "body_site",
     "check",
     "declare",
     "declared",
@@ -41,34 +38,6 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-
-BODY = "<body>"
-"""Where a site is that is no decorated function."""
-
-
-class Site(NamedTuple):
-    """One place in source where a point stands."""
-
-    file: str
-    line: int
-    where: str
-    """The qualified name of the decorated function; `<body>` for a point inside one."""
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}"
-
-    def is_again(self, other: Site) -> bool:
-        """Whether the two are one place: the same line, or one definition that a reload moved."""
-        if self.file != other.file or self.where != other.where:
-            return False
-        return self.line == other.line or "<" not in self.where
-
-
-def body_site(frame: FrameType | None) -> Site:
-    """The site of a point inside the body that this frame runs; a bottom frame has no caller."""
-    return (
-        Site("<unknown>", 0, BODY) if frame is None else Site(frame.f_code.co_filename, frame.f_lineno, BODY)
-    )
 
 
 class Switch(Protocol):

@@ -26,7 +26,8 @@ from failpy._coverage_json import render as document
 from failpy._coverage_lcov import render as tracefile
 from failpy._coverage_term import lines
 from failpy._coverage_words import percentage
-from failpy._registry import BODY, declared
+from failpy._registry import declared
+from failpy._site import BODY
 from failpy._source import read_source
 from failpy._tally import PointTally, Tally
 from tests.surroundings import collect

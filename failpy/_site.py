@@ -1,0 +1,36 @@
+"""Sites: the places in source where points stand."""
+
+from __future__ import annotations
+
+from types import FrameType
+from typing import NamedTuple
+
+__all__ = ["BODY", "Site", "body_site"]
+
+BODY = "<body>"
+"""Where a site is that is no decorated function."""
+
+
+class Site(NamedTuple):
+    """One place in source where a point stands."""
+
+    file: str
+    line: int
+    where: str
+    """The qualified name of the decorated function; `<body>` for a point inside one."""
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+    def is_again(self, other: Site) -> bool:
+        """Whether the two are one place: the same line, or one definition that a reload moved."""
+        if self.file != other.file or self.where != other.where:
+            return False
+        return self.line == other.line or "<" not in self.where
+
+
+def body_site(frame: FrameType | None) -> Site:
+    """The site of a point inside the body that this frame runs; a bottom frame has no caller."""
+    return (
+        Site("<unknown>", 0, BODY) if frame is None else Site(frame.f_code.co_filename, frame.f_lineno, BODY)
+    )
