@@ -16,7 +16,7 @@ from failpy._context import inside
 from failpy._failures import chain_of
 from failpy._gate import event_loop
 from failpy._outcome import Injection, Outcome, Rules, escapes, place_of, portable, text_of
-from failpy._probe import Probe
+from failpy._probe import Note, Probe
 from failpy._schedule import Schedule
 from failpy._surroundings import Exited, Surroundings, left_open, without_exit
 from failpy._timelimit import TimeUp, within
@@ -39,9 +39,9 @@ def code_of(body: Any) -> CodeType | None:
 class _Run:
     """One run, from before the body to after it."""
 
-    def __init__(self, home: Any, schedule: Schedule, rules: Rules) -> None:
+    def __init__(self, home: Any, schedule: Schedule, rules: Rules, note: Note | None = None) -> None:
         self.rules = rules
-        self.probe = Probe(rules.suspects, schedule, rules.seed)
+        self.probe = Probe(rules.suspects, schedule, rules.seed, note)
         self.probe.at_home(code_of(home))
         self.open: list[str] = []
         self.error: BaseException | None = None
@@ -147,7 +147,9 @@ class _Run:
         return "escaped" if escapes(error, self.probe.errors, may) else "failed"
 
 
-def run(body: Body, schedule: Schedule, rules: Rules, home: Body | None = None) -> Outcome:
+def run(
+    body: Body, schedule: Schedule, rules: Rules, home: Body | None = None, note: Note | None = None
+) -> Outcome:
     """Run the body once with this injected; once more if it fails.
 
     Args:
@@ -155,16 +157,17 @@ def run(body: Body, schedule: Schedule, rules: Rules, home: Body | None = None) 
         schedule: What to inject.
         rules: How to do it, and how to judge.
         home: The function that is the test, if the body only calls it.
+        note: Told of each hit before its action.
     """
-    outcome = _once(body, schedule, rules, home or body)
+    outcome = _once(body, schedule, rules, home or body, note)
     if rules.confirms and schedule and outcome.verdict == "failed":
-        return replace(outcome, again=_once(body, schedule, rules, home or body).verdict)
+        return replace(outcome, again=_once(body, schedule, rules, home or body, note).verdict)
     return outcome
 
 
-def _once(body: Body, schedule: Schedule, rules: Rules, home: Body) -> Outcome:
+def _once(body: Body, schedule: Schedule, rules: Rules, home: Body, note: Note | None) -> Outcome:
     with without_exit():
-        one = _Run(home, schedule, rules)
+        one = _Run(home, schedule, rules, note)
         try:
             one.probe.open()
             try:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import random
-import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from failpy._agenda import Agenda, Bounds
 from failpy._case import Case
 from failpy._divergence import divergence
 from failpy._exploration_report import Report
@@ -17,28 +16,9 @@ from failpy._outcome import Injection, Outcome, Rules
 from failpy._schedule import Schedule
 from failpy._terms import Terms
 
-__all__ = ["Bounds", "Exploration", "Plan"]
-
+__all__ = ["Exploration", "Plan"]
 
 _TOLD = 20
-
-
-class Bounds(NamedTuple):
-    """How far an exploration goes.
-
-    Attributes:
-        depth: How many faults one case has at the most.
-        persistent: Whether each fault is tried from its hit on for good too.
-        limit: How many cases are run at the most, or None.
-        budget: After how many seconds no case is begun any more, or None.
-        seed: What the order of the cases is drawn from; None for the order of the hits.
-    """
-
-    depth: int
-    persistent: bool
-    limit: int | None
-    budget: float | None
-    seed: int | None
 
 
 class _At(NamedTuple):
@@ -95,28 +75,29 @@ class Exploration:
     Args:
         rules: How each run is done and judged.
         bounds: How far to go.
-
-    Attributes:
-        stopped: Why not everything was run, or None.
-        due: How many cases are known.
     """
 
     def __init__(self, rules: Rules, bounds: Bounds) -> None:
         self._rules = rules
         self._bounds = bounds
-        self._began = time.monotonic()
+        self._agenda: Agenda[Plan] = Agenda(bounds)
         self._faults: dict[str, tuple[Terms, ...]] = {}
         self._recording: Outcome | None = None
-        self._pending: deque[Plan] = deque()
         self._seen: set[frozenset[_At]] = set()
         self._cases: dict[int, Case] = {}
         self._failed: dict[frozenset[_At], Case] = {}
         self._begun: dict[Plan, int] = {}
-        self._number = 0
-        self._random = None if bounds.seed is None else random.Random(bounds.seed)
         self._notes: list[str] = []
-        self.stopped: str | None = None
-        self.due = 0
+
+    @property
+    def stopped(self) -> str | None:
+        """Why not everything was run, or None."""
+        return self._agenda.stopped
+
+    @property
+    def due(self) -> int:
+        """How many cases are known."""
+        return self._agenda.due
 
     @property
     def done(self) -> int:
@@ -161,32 +142,18 @@ class Exploration:
     def _plan(self, plan: Plan) -> None:
         if plan.key not in self._seen and all(span(each.fault) for each in plan.faults):
             self._seen.add(plan.key)
-            self._pending.append(plan)
-            self.due += 1
+            self._agenda.add(plan)
 
     def next(self) -> Plan | None:
         """The next case, or None when there is none, or no room for one."""
-        if self.stopped is not None or not self._pending:
-            return None
-        bounds, begun = self._bounds, self._number
-        if bounds.limit is not None and begun >= bounds.limit:
-            self.stop(f"the limit of {bounds.limit} case{'s' * (bounds.limit > 1)} was reached")
-            return None
-        if bounds.budget is not None and time.monotonic() - self._began >= bounds.budget:
-            self.stop(f"the budget of {bounds.budget:g} s was used up")
-            return None
-        pending = self._pending
-        if self._random is not None:
-            drawn = self._random.randrange(len(pending))
-            pending[0], pending[drawn] = pending[drawn], pending[0]
-        plan = pending.popleft()
-        self._begun[plan] = self._number = begun + 1
+        plan = self._agenda.next()
+        if plan is not None:
+            self._begun[plan] = self._agenda.begun
         return plan
 
     def stop(self, why: str) -> None:
         """Begin no more cases."""
-        if self.stopped is None:
-            self.stopped = why
+        self._agenda.stop(why)
 
     def take(self, plan: Plan, outcome: Outcome) -> Case:
         """What a case came to; what follows from it is planned."""
@@ -252,17 +219,15 @@ class Exploration:
         problem = None
         if recording is not None and not recording.failed:
             problem = self._rules.suspects.problem(hits)
-        left = self.due - len(self._cases)
-        stopped = self.stopped and f"{self.stopped}; {left} more case{'s' * (left != 1)} known"
         return Report(
             cases=tuple(self._cases[number] for number in sorted(self._cases)),
             recording=None if recording is None else _recorded(recording),
             points=dict(hits),
-            stopped=stopped,
+            stopped=self._agenda.said(len(self._cases)),
             problem=problem,
             notes=tuple(self._notes),
             seed=self._bounds.seed,
-            seconds=time.monotonic() - self._began,
+            seconds=self._agenda.seconds,
         )
 
 

@@ -7,11 +7,12 @@ from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import Executor
 from typing import Any
 
+from failpy._agenda import Bounds
 from failpy._bodyrun import Body, run, run_async
 from failpy._candidates import Points
 from failpy._config import config
 from failpy._errors import FailpointError
-from failpy._exploration import Bounds, Exploration
+from failpy._exploration import Exploration
 from failpy._exploration_report import Report
 from failpy._failures import note
 from failpy._literals import shown

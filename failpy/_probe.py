@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from threading import RLock
 from typing import Any
 
@@ -16,7 +16,9 @@ from failpy._scope import Scope, Settings
 from failpy._suspects import Suspects
 from failpy._terms import Off, Terms
 
-__all__ = ["Probe"]
+__all__ = ["Note", "Probe"]
+
+Note = Callable[[Hit[Any]], object]
 
 _SEEN = Terms((Off(),))
 _KEPT = 1000
@@ -32,6 +34,7 @@ class Probe(Scope):
         suspects: The points to look for.
         schedule: What to inject.
         seed: What the probabilities of the schedule are drawn from.
+        note: Told of each hit before its action, while locks are held: be quick.
 
     Attributes:
         names: The points that were hit, hit by hit.
@@ -40,11 +43,14 @@ class Probe(Scope):
         outside: The points that were armed around it.
     """
 
-    __slots__ = ("_counting", "_suspects", "errors", "fired", "names", "outside")
+    __slots__ = ("_counting", "_note", "_suspects", "errors", "fired", "names", "outside")
 
-    def __init__(self, suspects: Suspects, schedule: Schedule, seed: int | None) -> None:
+    def __init__(
+        self, suspects: Suspects, schedule: Schedule, seed: int | None, note: Note | None = None
+    ) -> None:
         super().__init__(Settings(schedule, seed, strict=False, threads=True, allowed=None))
         self._suspects = suspects
+        self._note = note
         self._counting = RLock()  # a signal handler may hit a point while its thread counts
         self.names: list[str] = []
         self.fired: list[tuple[int, Hit[Any]]] = []
@@ -82,6 +88,8 @@ class Probe(Scope):
             self.names.append(hit.point)
             if hit.chosen is not None and hit.chosen.action != "off" and len(self.fired) < _KEPT:
                 self.fired.append((len(self.names) - 1, hit))
+            if self._note is not None:
+                self._note(hit)
         if not hit.activation.passive:
             super().record(hit)
 

@@ -6,14 +6,29 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from typing import Protocol
 
-from failpy._exploration import Exploration
+__all__ = ["Counted", "progressing"]
 
-__all__ = ["progressing"]
+
+class Counted(Protocol):
+    """An exploration, as far as a bar knows it."""
+
+    @property
+    def done(self) -> int:
+        """How many cases have been run."""
+
+    @property
+    def due(self) -> int:
+        """How many cases are known."""
+
+    @property
+    def failed(self) -> int:
+        """How many of them have failed."""
 
 
 @contextmanager
-def progressing(wanted: bool | None) -> Iterator[Callable[[Exploration], None]]:
+def progressing(wanted: bool | None) -> Iterator[Callable[[Counted], None]]:
     """A bar on stderr, by rich. Where there is no rich it is a line that is written anew.
 
     Args:
@@ -42,6 +57,6 @@ def progressing(wanted: bool | None) -> Iterator[Callable[[Exploration], None]]:
             )
 
 
-def _write(exploration: Exploration) -> None:
+def _write(exploration: Counted) -> None:
     sys.stderr.write(f"\rexploring {exploration.done}/{exploration.due}, {exploration.failed} failed")
     sys.stderr.flush()

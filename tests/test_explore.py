@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 
 from failpy import _bodyrun, _timelimit, fail, failpoint
+from failpy._agenda import Bounds
 from failpy._config import config
 from failpy._context import Layer, current, set_current
-from failpy._exploration import Bounds, Exploration
+from failpy._exploration import Exploration
 from failpy._explore import prepared
 from failpy._faults import persisting, schedule_terms
 from failpy._probe import Probe

@@ -1,0 +1,148 @@
+"""The child process of a crash case: it runs one callable, and writes down each hit before its action."""
+
+from __future__ import annotations
+
+import faulthandler
+import inspect
+import multiprocessing
+import os
+import pickle
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from failpy._bodyrun import run
+from failpy._context import Layer, current
+from failpy._errors import FailpointError
+from failpy._hit import Hit
+from failpy._outcome import Outcome, Rules, place_of, portable, text_of
+from failpy._probe import Note, Probe
+from failpy._schedule import Schedule
+
+__all__ = ["HITS", "RESULT", "STACK", "Errand", "main"]
+
+HITS, RESULT, STACK = "hits", "result", "stack"
+"""The files that a child writes. One that is killed leaves the first, and no second."""
+
+_RESULT_MODE = 0o600
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """What a child is to do.
+
+    Attributes:
+        what: How the report calls it: `"run"` or `"check"`.
+        call: What to call.
+        arguments: With what.
+        schedule: What to inject.
+        rules: How to do it; the timeout is for the parent to hold.
+        folder: Where its files go.
+        cwd: The folder to be in, or None for that of the parent.
+    """
+
+    what: str
+    call: Callable[..., object]
+    arguments: tuple[object, ...]
+    schedule: Schedule
+    rules: Rules
+    folder: Path
+    cwd: Path | None
+
+
+class _Hook(Protocol):
+    def __call__(self, *, after_in_child: Callable[[], None]) -> None: ...
+
+
+def main(errand: Errand) -> None:
+    """What the process does, from its begin to its end."""
+    os.setsid()  # the parent kills the group, and Ctrl-C in a terminal is for the parent alone
+    with (errand.folder / STACK).open("w", encoding="utf-8") as stack:
+        if errand.rules.timeout is not None:
+            faulthandler.dump_traceback_later(errand.rules.timeout, file=stack)
+        outcome = done(errand)
+        faulthandler.cancel_dump_traceback_later()
+    if _is_held_up():
+        # As a program in the end, the process would wait for them; the report has named them.
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(Exception):
+                stream.flush()
+        os._exit(0)
+    del outcome
+
+
+def done(errand: Errand, at_fork: _Hook = os.register_at_fork) -> Outcome:
+    """Do it, and write down what it came to.
+
+    Args:
+        errand: What to do.
+        at_fork: Where to register what a fork does.
+    """
+    if errand.cwd is not None:
+        os.chdir(errand.cwd)
+    journal = os.open(errand.folder / HITS, os.O_WRONLY | os.O_CREAT | os.O_APPEND, _RESULT_MODE)
+    at_fork(after_in_child=let_go)
+    rules = replace(errand.rules, timeout=None, confirms=False)
+    try:
+        outcome = run(_body(errand), errand.schedule, rules, errand.call, _writing(journal))
+    except KeyboardInterrupt as exc:  # its own: that of a terminal does not come here
+        outcome = Outcome("failed", error=exc, where=place_of(exc), traceback=text_of(exc))
+    finally:
+        os.close(journal)
+    left = tuple(f"process {each.name!r} still runs" for each in multiprocessing.active_children())
+    outcome = replace(outcome, leaks=(*outcome.leaks, *left))
+    _write(errand.folder / RESULT, outcome, rules.suspects.problem(outcome.names))
+    return outcome
+
+
+def _body(errand: Errand) -> Callable[[], object]:
+    def body() -> None:
+        try:
+            result = errand.call(*errand.arguments)
+        except SystemExit as exc:
+            if exc.code not in (None, 0):
+                raise
+            return  # the end of many a program
+        if inspect.isawaitable(result):
+            getattr(result, "close", lambda: None)()
+            raise TypeError(f"{errand.what} gave an awaitable: wrap it, as in lambda: asyncio.run(...)")
+
+    return body
+
+
+def _writing(journal: int) -> Note:
+    pid = os.getpid()
+
+    def write(hit: Hit[Any]) -> None:
+        fires = hit.chosen is not None and hit.chosen.action != "off"
+        if os.getpid() == pid:
+            # Before the action, by one call: what the system has is not lost with the process.
+            os.write(journal, f"{hit.point} {int(fires)}\n".encode("utf-8", "surrogatepass"))
+
+    return write
+
+
+def let_go() -> None:
+    """In a fork of the child: it is not the process that is to be killed."""
+    layer: Layer | None = current()
+    while layer is not None:
+        if isinstance(layer, Probe):
+            layer.close()
+        layer = layer.behind or layer.parent
+
+
+def _write(file: Path, outcome: Outcome, problem: FailpointError | None) -> None:
+    # The faults are of no use here, and may be what cannot be pickled.
+    whole = pickle.dumps((replace(portable(outcome), faults={}), problem))
+    new = file.with_suffix(".new")
+    new.write_bytes(whole)
+    new.replace(file)
+
+
+def _is_held_up() -> bool:
+    others = set(threading.enumerate()) - {threading.current_thread()}
+    return any(not each.daemon for each in others) or bool(multiprocessing.active_children())
