@@ -63,6 +63,7 @@ from failpy._terms import (
 if _TYPE_CHECKING:
     from failpy._asgi import asgi
     from failpy._case import Case
+    from failpy._crashes import explore_crashes
     from failpy._exploration_report import Report
     from failpy._explore import aexplore, explore
     from failpy._posix import PosixAttachment, attach_posix
@@ -122,6 +123,7 @@ __all__ = [
     "enable",
     "enable_all",
     "explore",
+    "explore_crashes",
     "fail",
     "failpoint",
     "parse",
@@ -151,6 +153,7 @@ _LATER = {
     "asgi": "_asgi",
     "attach_posix": "_posix",
     "explore": "_explore",
+    "explore_crashes": "_crashes",
     "serve": "_server",
     "wsgi": "_wsgi",
 }

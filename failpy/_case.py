@@ -14,12 +14,14 @@ __all__ = ["Case"]
 class Case:
     """One run of the body in an exploration, with certain faults injected, and what it came to.
 
+    The body of `explore_crashes` is `run`, which is killed, and then `check`.
+
     Attributes:
         schedule: What was injected: a mapping of names to terms, for `fail.scope`.
         outcome: `"passed"`: the body returned. `"failed"`: it raised, or a thread or a task of it died.
             `"escaped"`: an injected exception came out of it, and `may_escape` allows that. `"missed"`:
             it returned, but a fault was never injected, because its hit did not happen. `"timed out"`;
-            `"exited"`: it called `os._exit`. `"crashed"`: the process of its worker ended.
+            `"exited"`: it called `os._exit`. `"crashed"`: its process, or that of its worker, ended otherwise.
         error: What it raised, or None.
         is_fault: Whether that is an injected exception itself, which nothing has handled.
         where: The line that raised it, as `file:line`, or `""`.
@@ -32,6 +34,7 @@ class Case:
         simpler: The terms of a smaller case that fails alike, or None.
         hits: How many hits of the points there were.
         seconds: How long it took, in seconds.
+        then: What was injected after that into the checks of a crash, each a process of its own.
     """
 
     schedule: Schedule
@@ -47,17 +50,19 @@ class Case:
     simpler: str | None = None
     hits: int = 0
     seconds: float = 0.0
+    then: tuple[Schedule, ...] = ()
 
     @property
     def terms(self) -> str:
         """What was injected, as one reads it: `db.write=2*off->1*raise(ENOSPC)`."""
-        return str(self.schedule)
+        return ", then ".join(map(str, (self.schedule, *self.then)))
 
     @property
     def text(self) -> str | None:
         """The terms as `fail.scope`, `FAILPY_FAILPOINTS` and `--failpoints` take them.
 
         None where no text says them, such as for an exception object: give `schedule` to `fail.scope` then.
+        Of a case that crashes twice they are for `run`, and `then` has those for `check`.
         """
         return self.schedule.text
 
@@ -97,6 +102,7 @@ class Case:
         return {
             "terms": self.text,
             "shown": self.terms,
+            "then": [each.text for each in self.then],
             "outcome": self.outcome,
             "error": self.why or None,
             "is_fault": self.is_fault,

@@ -75,17 +75,17 @@ def main(errand: Errand) -> None:
     del outcome
 
 
-def done(errand: Errand, at_fork: _Hook = os.register_at_fork) -> Outcome:
+def done(errand: Errand, at_fork: _Hook | None = None) -> Outcome:
     """Do it, and write down what it came to.
 
     Args:
         errand: What to do.
-        at_fork: Where to register what a fork does.
+        at_fork: Where to register what a fork does; the system's unless given.
     """
     if errand.cwd is not None:
         os.chdir(errand.cwd)
     journal = os.open(errand.folder / HITS, os.O_WRONLY | os.O_CREAT | os.O_APPEND, _RESULT_MODE)
-    at_fork(after_in_child=let_go)
+    (at_fork or os.register_at_fork)(after_in_child=let_go)
     rules = replace(errand.rules, timeout=None, confirms=False)
     try:
         outcome = run(_body(errand), errand.schedule, rules, errand.call, _writing(journal))

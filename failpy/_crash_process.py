@@ -33,10 +33,12 @@ class Step(NamedTuple):
     """What became of one process.
 
     Attributes:
+        name: `"run"`, `"check"`, or `"setup"` where that has raised in this process.
         outcome: Its verdict is `"killed"` where it died at a hit, as it was told.
         problem: Why it hit none of the points, or None.
     """
 
+    name: str
     outcome: Outcome
     problem: FailpointError | None = None
 
@@ -126,7 +128,7 @@ def _read(errand: Errand, status: int | None) -> Step:
     files = errand.folder
     names, is_killed = _journal(files / HITS)
     if (files / RESULT).exists():
-        return _result(files / RESULT)
+        return _result(errand.what, files / RESULT)
     what, where, trace = errand.what, "", ""
     if status is None:
         where, trace = _stack(files / STACK)
@@ -135,7 +137,7 @@ def _read(errand: Errand, status: int | None) -> Step:
             f"{what} did not end within {errand.rules.timeout:g} s, and was killed with its process group"
         )
     elif status == -signal.SIGKILL and is_killed:
-        return Step(Outcome("killed", names=names))
+        return Step(what, Outcome("killed", names=names))
     elif status < 0:
         verdict = "crashed"
         error = Failure(f"{what} died of {_signal(-status)}, which came from elsewhere")
@@ -148,7 +150,7 @@ def _read(errand: Errand, status: int | None) -> Step:
     else:
         verdict = "exited"
         error = Failure(f"{what} ended its process itself, by os._exit({status}) or the like")
-    return Step(Outcome(verdict, error=error, where=where, traceback=trace, names=names))
+    return Step(what, Outcome(verdict, error=error, where=where, traceback=trace, names=names))
 
 
 def _journal(file: Path) -> tuple[tuple[str, ...], bool]:
@@ -158,16 +160,16 @@ def _journal(file: Path) -> tuple[tuple[str, ...], bool]:
     return tuple(name for name, _, _ in hits), bool(hits) and hits[-1][2] == "1"
 
 
-def _result(file: Path) -> Step:
+def _result(what: str, file: Path) -> Step:
     try:
         outcome, problem = pickle.loads(file.read_bytes())  # noqa: S301 - our child has written it
     except Exception as exc:
         error = Transported(f"what the child raised is of a class that this process cannot load: {exc}")
-        return Step(Outcome("failed", error=error))
+        return Step(what, Outcome("failed", error=error))
     if outcome.error is not None and outcome.traceback:
         # So that whoever shows the exception shows where it came from.
         outcome.error.__cause__ = Transported(f"in the child process:\n{outcome.traceback}")
-    return Step(outcome, problem)
+    return Step(what, outcome, problem)
 
 
 def _stack(file: Path) -> tuple[str, str]:

@@ -155,7 +155,7 @@ class Report:
         elif self.recording.failed:
             lines.append(f"the body fails without any fault: {self.recording.why}")
             lines += [f"  at {self.recording.where}"] * bool(self.recording.where)
-            lines += _indented(self.recording.leaks)
+            lines += _indented((*self.recording.endings, *self.recording.leaks))
         if self.problem is not None:
             lines.append(str(self.problem))
         for group in self.distinct:
@@ -184,7 +184,10 @@ def reproduction(case: Case) -> str:
     """How to run this case again."""
     if case.text is None:
         return f"no text says these terms: fail.scope({case.schedule!r})"
-    return f"FAILPY_FAILPOINTS={shlex.quote(case.text)}"
+    text = f"FAILPY_FAILPOINTS={shlex.quote(case.text)}"
+    # Each is for a process of its own.
+    checks = [f", then FAILPY_FAILPOINTS={shlex.quote(str(each))} for check" for each in case.then]
+    return f"{text} for run{''.join(checks)}" if checks else text
 
 
 def _size(case: Case) -> tuple[bool, int]:

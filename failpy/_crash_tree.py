@@ -1,0 +1,195 @@
+"""The tree of crashes: at which hits a program is killed, in which order, and what that came to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from typing import NamedTuple
+
+from failpy._agenda import Agenda, Bounds
+from failpy._case import Case
+from failpy._crash_process import Step
+from failpy._divergence import divergence
+from failpy._errors import FailpointError
+from failpy._exploration_report import Report
+from failpy._faults import at_hit
+from failpy._outcome import Rules
+from failpy._schedule import Schedule
+from failpy._terms import Kill, Terms
+
+__all__ = ["CrashTree", "Plan"]
+
+
+class _Crash(NamedTuple):
+    """One crash of a case.
+
+    Attributes:
+        point: Where.
+        nth: At which hit of it, in its process.
+        hits: The hits that the process is to make, with that one.
+    """
+
+    point: str
+    nth: int
+    hits: tuple[str, ...]
+
+    @property
+    def schedule(self) -> Schedule:
+        return Schedule({self.point: at_hit(self.nth, Terms((Kill(),)))})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """A case that is to be run.
+
+    Attributes:
+        crashes: How the first processes die, one after the other: that of `run`, then those of `check`.
+    """
+
+    crashes: tuple[_Crash, ...] = ()
+
+    @property
+    def schedules(self) -> tuple[Schedule, ...]:
+        """What each of these processes has armed."""
+        return tuple(each.schedule for each in self.crashes)
+
+
+class CrashTree:
+    """The tree of cases. It runs nothing itself.
+
+    Args:
+        rules: How each case is done.
+        bounds: How far to go.
+        notes: What there is to know from the start, as sentences.
+    """
+
+    def __init__(self, rules: Rules, bounds: Bounds, notes: Iterable[str] = ()) -> None:
+        self._rules = rules
+        self._bounds = bounds
+        self._agenda: Agenda[Plan] = Agenda(bounds)
+        self._recording: Case | None = None
+        self._points: Counter[str] = Counter()
+        self._problem: FailpointError | None = None
+        self._cases: list[Case] = []
+        self._notes = list(notes)
+
+    @property
+    def done(self) -> int:
+        """How many cases have been run."""
+        return len(self._cases)
+
+    @property
+    def due(self) -> int:
+        """How many cases are known."""
+        return self._agenda.due
+
+    @property
+    def failed(self) -> int:
+        """How many of them have failed."""
+        return sum(case.failed for case in self._cases)
+
+    def begin(self, steps: list[Step]) -> None:
+        """Take the case in which nothing is killed, and plan the first crashes."""
+        run = steps[0]
+        self._recording = case = _case(Plan(), steps)
+        self._points.update(run.outcome.names)
+        self._notes += [
+            f"failpoint {name!r} was left alone: it is armed around the exploration"
+            for name in run.outcome.outside
+        ]
+        if case.outcome == "passed":
+            self._problem = run.problem
+            self._branch(Plan(), run.outcome.names)
+
+    def _branch(self, plan: Plan, names: tuple[str, ...]) -> None:
+        """Plan a crash at each of these hits of the process that follows those of the plan."""
+        before: Counter[str] = Counter()
+        for index, name in enumerate(names):
+            before[name] += 1
+            self._agenda.add(Plan((*plan.crashes, _Crash(name, before[name], names[: index + 1]))))
+
+    def next(self) -> Plan | None:
+        """The next case, or None when there is none, or no room for one."""
+        return self._agenda.next()
+
+    def stop(self, why: str, problem: FailpointError | None = None) -> None:
+        """Begin no more cases."""
+        self._agenda.stop(why)
+        self._problem = self._problem or problem
+
+    def take(self, plan: Plan, steps: list[Step], again: list[Step] | None = None) -> Case:
+        """What a case came to; what follows from it is planned.
+
+        Args:
+            plan: The case.
+            steps: Its processes, as far as they were run.
+            again: The same of a second run, if there was one.
+        """
+        case = _case(plan, steps)
+        if again is not None:
+            case = replace(case, again=_case(plan, again).outcome)
+        self._cases.append(case)
+        if case.outcome == "passed" and len(plan.crashes) < self._bounds.depth:
+            self._branch(plan, steps[-1].outcome.names)
+        return case
+
+    def check(self, steps: list[Step]) -> None:
+        """Take one more case in which nothing is killed, after others have failed or differed."""
+        case = _case(Plan(), steps)
+        if case.failed:
+            self._notes.append(
+                "after the cases, the body fails with nothing killed: it fails by itself now and then, or "
+                f"cases share a state that setup= should make anew for each ({case.why})"
+            )
+
+    def report(self) -> Report:
+        """What there is to tell so far."""
+        return Report(
+            cases=tuple(self._cases),
+            recording=self._recording,
+            points=dict(self._points),
+            stopped=self._agenda.said(self.done),
+            problem=self._problem,
+            notes=tuple(self._notes),
+            seed=self._bounds.seed,
+            seconds=self._agenda.seconds,
+        )
+
+
+def _case(plan: Plan, steps: list[Step]) -> Case:
+    last = steps[-1].outcome
+    first, *then = plan.schedules or (Schedule(),)
+    is_missed = last.verdict == "passed" and len(steps) <= len(plan.crashes)
+    return Case(
+        schedule=first,
+        then=tuple(then),
+        outcome="missed" if is_missed else last.verdict,
+        error=last.error,
+        where=last.where,
+        traceback=last.traceback,
+        endings=tuple(_told(step, crash) for step, crash in zip_longest(steps, plan.crashes[: len(steps)])),
+        divergence=_divergence(plan, steps),
+        leaks=tuple(f"{step.name}: {leak}" for step in steps for leak in step.outcome.leaks),
+        hits=sum(len(step.outcome.names) for step in steps),
+        seconds=sum(step.outcome.seconds for step in steps),
+    )
+
+
+def _told(step: Step, crash: _Crash | None) -> str:
+    if crash is None or step.outcome.verdict != "killed":
+        return f"{step.name}: {step.outcome.verdict}"
+    return f"{step.name}: killed at {crash.point} #{crash.nth}"
+
+
+def _divergence(plan: Plan, steps: list[Step]) -> str | None:
+    for crash, step in zip(plan.crashes, steps, strict=False):
+        if step.name == "setup":
+            return None
+        missing = f"hit {crash.nth} of {crash.point!r}, at which kill was due"
+        got = step.outcome.names[: len(crash.hits)]
+        said = divergence(crash.hits, got, None if step.outcome.verdict == "killed" else missing)
+        if said is not None:
+            return said if crash is plan.crashes[0] else f"in check, {said}"
+    return None

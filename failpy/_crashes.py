@@ -1,0 +1,204 @@
+"""Exploring crashes: kill a program at every hit, and check what it leaves behind."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import signal
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+from failpy._agenda import Bounds
+from failpy._candidates import Points
+from failpy._crash_child import Errand
+from failpy._crash_process import Step, step, why_not_fork
+from failpy._crash_state import Reused, States
+from failpy._crash_tree import CrashTree, Plan
+from failpy._errors import FailpointError
+from failpy._exploration_report import Report
+from failpy._explore import prepared
+from failpy._literals import shown
+from failpy._outcome import Outcome, Rules, place_of, text_of
+from failpy._progress import progressing
+from failpy._schedule import Schedule
+
+__all__ = ["explore_crashes"]
+
+
+def explore_crashes(
+    run: Callable[..., object],
+    check: Callable[..., object],
+    *,
+    setup: Callable[[], object] | None = None,
+    points: Points = "*",
+    depth: int = 1,
+    limit: int | None = None,
+    budget: float | None = None,
+    timeout: float | None = 60.0,
+    seed: int | None = None,
+    progress: bool | None = None,
+    method: Literal["fork", "spawn"] | None = None,
+) -> Report:
+    """Run a program once for each of its hits, kill it there, and check what it has left behind.
+
+    Each case has a state of its own, such as an empty folder. `run(state)` does its work in a child
+    process that dies of SIGKILL, as with `db.write=2*off->1*kill` armed, so that no `finally` and no
+    `atexit` of it runs. Then `check(state)` is the program that starts again, in another child: it recovers,
+    and asserts what must hold after any crash. A check that raises has found something.
+
+    First nothing is killed: `run` goes to its end, `check` has to pass, and the hits of `run` are the cases.
+    What a process starts is not killed at hits of its own, but with it: a case kills the process group.
+
+    Args:
+        run: Takes the state, or nothing.
+        check: The same. It is the recovery too, so `depth=2` kills it, and another check follows.
+        setup: Called in this process before each case. What it gives is the state; a context manager is
+            entered, what that gives is the state, and it is left after the case. Without `setup` the
+            state is the path of a new folder, where both also find themselves, and which is removed.
+        points: Where it may die: a name or a pattern as of `fnmatch`, or several of these.
+        depth: How often it is killed in one case at the most: with 2, once in `run` and once in `check`.
+        limit: How many cases are run at the most.
+        budget: After how many seconds no further case is begun.
+        timeout: How long `run` and `check` may take, each, in seconds, or None.
+        seed: Draws the order of the cases; without it they come in the order of the hits.
+        progress: Whether to show a bar on stderr; None for where that is a terminal.
+        method: How children begin. Unless given they are forked, if this is the only thread, no event loop
+            runs in it, and the system is fit for it; else they are spawned, and the report says why. What a
+            spawned child needs, `run`, `check` and the state, has to be fit for pickle.
+
+    Returns:
+        What was found, or with Ctrl-C what was found so far. A case that was killed and passed its check
+        is `"passed"`, and one whose hit did not come is `"missed"`.
+
+    Raises:
+        TypeError, ValueError: when an argument is wrong, or cannot be sent to a spawned child.
+        FailpointError: under `FAILPY=off`, and where there is no SIGKILL.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from failpy import fail
+        >>> def run(folder: Path) -> None:
+        ...     (folder / "lamp").write_text("on")
+        ...     with fail.point("crashes.between"):
+        ...         pass
+        ...     (folder / "switch").write_text("on")
+        >>> def check(folder: Path) -> None:
+        ...     names = sorted(file.name for file in folder.iterdir())
+        ...     assert names in ([], ["lamp", "switch"]), names
+        >>> report = fail.explore_crashes(run, check, points="crashes.*", method="fork")
+        >>> report.failures[0].text
+        'crashes.between=1*kill'
+    """
+    if isinstance(points, Mapping):
+        raise TypeError(f"points must be names or patterns, not {shown(points)}: the fault is always kill")
+    _, rules = prepared(points=points, depth=depth, limit=limit, budget=budget, timeout=timeout, seed=seed)
+    if method not in (None, "fork", "spawn"):
+        raise ValueError(f"method must be 'fork', 'spawn' or None, not {shown(method)}")
+    if not hasattr(signal, "SIGKILL") or not hasattr(os, "setsid"):
+        raise FailpointError("cannot explore crashes: this system has no SIGKILL, and no process groups")
+    if setup is not None and not callable(setup):
+        raise TypeError(f"setup must be a callable without arguments, not {shown(setup)}")
+    if inspect.isgeneratorfunction(setup):
+        raise TypeError(f"{shown(setup)} is a generator function: put @contextlib.contextmanager on it")
+    why = why_not_fork() if method is None else None
+    notes = () if why is None else (f"each process was spawned, since a fork is not safe: {why}",)
+    tree = CrashTree(rules, Bounds(depth, False, limit, budget, seed), notes)
+    default = "fork" if why is None else "spawn"
+    with (
+        TemporaryDirectory(prefix="failpy-crashes-", ignore_cleanup_errors=True) as folder,
+        progressing(progress) as tell,
+    ):
+        stage = _Stage(
+            _takes_state("run", run), _takes_state("check", check), run, check, States(setup), rules,
+            method or default, Path(folder),
+        )  # fmt: skip
+        try:
+            tree.begin(stage.play(Plan()))
+            is_odd = False
+            while (plan := tree.next()) is not None:
+                steps = stage.play(plan)
+                fails = steps[-1].outcome.failed
+                case = tree.take(plan, steps, stage.play(plan) if fails else None)
+                is_odd = is_odd or case.failed or case.divergence is not None
+                tell(tree)
+            if is_odd:
+                tree.check(stage.play(Plan()))
+        except Reused as problem:
+            tree.stop("setup gave a state that was used before", problem)
+        except KeyboardInterrupt:
+            tree.stop("interrupted")
+    return tree.report()
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """Where cases are run, process by process."""
+
+    run_takes: bool
+    check_takes: bool
+    run: Callable[..., object]
+    check: Callable[..., object]
+    states: States
+    rules: Rules
+    method: str
+    folder: Path
+
+    def play(self, plan: Plan) -> list[Step]:
+        """The processes of a case, up to the first that does not end as it should.
+
+        Raises:
+            Reused: when its state is that of an earlier case.
+        """
+        steps: list[Step] = []
+        with ExitStack() as stack:
+            try:
+                state, cwd = stack.enter_context(self.states.fresh())
+            except Reused:
+                raise
+            except Exception as exc:
+                return [_failed_setup(exc)]
+            for schedule in (*(plan.schedules or (Schedule(),)), Schedule()):
+                done = self._step("check" if steps else "run", schedule, state, cwd)
+                steps.append(done)
+                if done.outcome.verdict != ("killed" if schedule else "passed"):
+                    break
+            try:
+                stack.close()
+            except Exception as exc:
+                steps.append(_failed_setup(exc))
+        return steps
+
+    def _step(self, name: str, schedule: Schedule, state: object, cwd: Path | None) -> Step:
+        call, takes = (self.run, self.run_takes) if name == "run" else (self.check, self.check_takes)
+        with TemporaryDirectory(dir=self.folder) as folder:
+            arguments = (state,) if takes else ()
+            errand = Errand(name, call, arguments, schedule, self.rules, Path(folder), cwd)
+            return step(errand, self.method)
+
+
+def _failed_setup(error: Exception) -> Step:
+    return Step("setup", Outcome("failed", error=error, where=place_of(error), traceback=text_of(error)))
+
+
+def _takes_state(name: str, call: object) -> bool:
+    """Whether this is to be called with the state, or with nothing."""
+    if not callable(call):
+        raise TypeError(f"{name} must be a callable that takes the state or nothing, not {shown(call)}")
+    code = getattr(call, "__call__", None)  # noqa: B004 - of an object, what is called
+    if inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(code):
+        raise TypeError(f"{name} is async: wrap it, as in lambda state: asyncio.run({name}(state))")
+    if inspect.isgeneratorfunction(call) or inspect.isasyncgenfunction(call):
+        raise TypeError(f"{shown(call)} is a generator function, whose body a call does not run")
+    try:
+        signature = inspect.signature(call)
+    except ValueError:  # written in C, without a word
+        return True
+    for arguments in ((None,), ()):
+        with suppress(TypeError):
+            signature.bind(*arguments)
+            return bool(arguments)
+    raise TypeError(f"{name} must take the state or nothing, and {shown(call)} takes {signature}")
