@@ -21,7 +21,7 @@ class Case:
         outcome: `"passed"`: the body returned. `"failed"`: it raised, or a thread or a task of it died.
             `"escaped"`: an injected exception came out of it, and `may_escape` allows that. `"missed"`:
             it returned, but a fault was never injected, because its hit did not happen. `"timed out"`;
-            `"exited"`: it called `os._exit`. `"crashed"`: its process, or that of its worker, ended otherwise.
+            `"exited"`: it called `os._exit`. `"crashed"`: its process ended in another way.
         error: What it raised, or None.
         is_fault: Whether that is an injected exception itself, which nothing has handled.
         where: The line that raised it, as `file:line`, or `""`.

@@ -95,7 +95,9 @@ def done(errand: Errand, at_fork: _Hook | None = None) -> Outcome:
         os.close(journal)
     left = tuple(f"process {each.name!r} still runs" for each in multiprocessing.active_children())
     outcome = replace(outcome, leaks=(*outcome.leaks, *left))
-    _write(errand.folder / RESULT, outcome, rules.suspects.problem(outcome.names))
+    # Here, since the parent does not know what was declared on the way.
+    problem = rules.suspects.problem(outcome.names) if errand.what == "run" else None
+    _write(errand.folder / RESULT, outcome, problem)
     return outcome
 
 

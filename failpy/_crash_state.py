@@ -62,8 +62,8 @@ class States:
         if old:
             more = f" and {len(old) - 1} more" if len(old) > 1 else ""
             raise Reused(
-                f"setup gave {shown(str(place), None)} again, and {old[0]!r}{more} of an earlier case is still in "
-                "it: give each case a new folder, such as Path(tempfile.mkdtemp()), or empty it first"
+                f"setup gave {shown(str(place), None)} again, and {old[0]!r}{more} of an earlier case is "
+                "still in it: give each case a new folder, as tempfile.mkdtemp() makes it, or empty it first"
             )
         yield
         self._left[place] = _files(place) - before

@@ -8,12 +8,14 @@ import signal
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
 from failpy._agenda import Bounds
 from failpy._candidates import Points
+from failpy._context import declare_variable
 from failpy._crash_child import Errand
 from failpy._crash_process import Step, step, why_not_fork
 from failpy._crash_state import Reused, States
@@ -106,6 +108,9 @@ def explore_crashes(
         raise TypeError(f"{shown(setup)} is a generator function: put @contextlib.contextmanager on it")
     why = why_not_fork() if method is None else None
     notes = () if why is None else (f"each process was spawned, since a fork is not safe: {why}",)
+    # Else each forked child would import them, and asyncio with the first.
+    declare_variable()
+    import_module("failpy._carriers")
     tree = CrashTree(rules, Bounds(depth, False, limit, budget, seed), notes)
     default = "fork" if why is None else "spawn"
     with (
