@@ -7,6 +7,7 @@ import inspect
 import multiprocessing
 import os
 import pickle
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -62,17 +63,16 @@ def main(errand: Errand) -> None:
     """What the process does, from its begin to its end."""
     os.setsid()  # the parent kills the group, and Ctrl-C in a terminal is for the parent alone
     with (errand.folder / STACK).open("w", encoding="utf-8") as stack:
-        if errand.rules.timeout is not None:
-            faulthandler.dump_traceback_later(errand.rules.timeout, file=stack)
-        outcome = done(errand)
-        faulthandler.cancel_dump_traceback_later()
+        # On a signal, and not by its timer: after a fork beside that of a parent, such as pytest's, it hangs.
+        faulthandler.register(signal.SIGQUIT, file=stack)
+        done(errand)
+        faulthandler.unregister(signal.SIGQUIT)
     if _is_held_up():
         # As a program in the end, the process would wait for them; the report has named them.
         for stream in (sys.stdout, sys.stderr):
             with suppress(Exception):
                 stream.flush()
         os._exit(0)
-    del outcome
 
 
 def done(errand: Errand, at_fork: _Hook | None = None) -> Outcome:

@@ -25,7 +25,7 @@ from failpy._outcome import Outcome, Transported
 __all__ = ["Step", "step", "why_not_fork"]
 
 _OURS = str(Path(__file__).parent)
-_GRACE = 0.3  # seconds in which a child that is late writes where it is
+_GRACE = 0.3  # seconds in which a child that does not end writes where it is
 _FRAME = re.compile(r'^  File "(.+)", line (\d+) in ', re.MULTILINE)
 
 
@@ -77,12 +77,11 @@ def step(errand: Errand, method: str) -> Step:
             # Of threads that Python does not know, and that hold none of its locks.
             warnings.filterwarnings("ignore", ".*fork.*", DeprecationWarning)
             process.start()
-        has_ended = _wait(process, None if seconds is None else seconds + _GRACE)
+        has_ended = _wait(process, seconds)
+        if not has_ended:
+            _ask(process)
     finally:
-        if process.pid is not None:
-            # Before it is waited for: until then nobody else can have its number.
-            _kill(process)
-            process.join()
+        _end(process)
     status = process.exitcode
     process.close()
     return _read(errand, status if has_ended else None)
@@ -116,11 +115,23 @@ def _wait(process: BaseProcess, seconds: float | None) -> bool:
         os.close(descriptor)
 
 
-def _kill(process: BaseProcess) -> None:
+def _ask(process: BaseProcess) -> None:
+    """Let it write where it is."""
     assert process.pid is not None
+    with suppress(ProcessLookupError):
+        os.kill(process.pid, signal.SIGQUIT)
+    _wait(process, _GRACE)
+
+
+def _end(process: BaseProcess) -> None:
+    """Kill it with its process group, and leave no zombie."""
+    if process.pid is None:
+        return
+    # Before it is waited for: until then nobody else can have its number.
     with suppress(ProcessLookupError, PermissionError):  # it has no group yet, or is gone with it
         os.killpg(process.pid, signal.SIGKILL)
     process.kill()
+    process.join()
 
 
 def _read(errand: Errand, status: int | None) -> Step:

