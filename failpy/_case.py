@@ -35,6 +35,7 @@ class Case:
         hits: How many hits of the points there were.
         seconds: How long it took, in seconds.
         then: What was injected after that into the checks of a crash, each a process of its own.
+        torn: What the power cuts of a case of `tear=True` have taken, file by file.
     """
 
     schedule: Schedule
@@ -51,11 +52,13 @@ class Case:
     hits: int = 0
     seconds: float = 0.0
     then: tuple[Schedule, ...] = ()
+    torn: tuple[str, ...] = ()
 
     @property
     def terms(self) -> str:
         """What was injected, as one reads it: `db.write=2*off->1*raise(ENOSPC)`."""
-        return ", then ".join(map(str, (self.schedule, *self.then)))
+        terms = [str(each) for each in (self.schedule, *self.then) if each]
+        return ", then ".join([*terms, *([f"a power cut: {', '.join(self.torn)}"] if self.torn else [])])
 
     @property
     def text(self) -> str | None:
@@ -103,6 +106,7 @@ class Case:
             "terms": self.text,
             "shown": self.terms,
             "then": [each.text for each in self.then],
+            "torn": list(self.torn),
             "outcome": self.outcome,
             "error": self.why or None,
             "is_fault": self.is_fault,

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,13 +24,16 @@ from failpy._hit import Hit
 from failpy._outcome import Outcome, Rules, place_of, portable, text_of
 from failpy._probe import Note, Probe
 from failpy._schedule import Schedule
+from failpy._suspects import Suspects
+from failpy._undo_log import LOGGED, UndoLog
 
-__all__ = ["HITS", "RESULT", "STACK", "Errand", "main"]
+__all__ = ["HITS", "RESULT", "STACK", "UNDO", "Errand", "main"]
 
-HITS, RESULT, STACK = "hits", "result", "stack"
-"""The files that a child writes. One that is killed leaves the first, and no second."""
+HITS, RESULT, STACK, UNDO = "hits", "result", "stack", "undo"
+"""The files that a child writes. One that is killed leaves the first and the last, and no second."""
 
 _RESULT_MODE = 0o600
+_PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ class Errand:
         rules: How to do it; the timeout is for the parent to hold.
         folder: Where its files go.
         cwd: The folder to be in, or None for that of the parent.
+        logs: Whether it logs how to undo what it writes to files.
     """
 
     what: str
@@ -53,6 +58,7 @@ class Errand:
     rules: Rules
     folder: Path
     cwd: Path | None
+    logs: bool = False
 
 
 class _Hook(Protocol):
@@ -61,6 +67,7 @@ class _Hook(Protocol):
 
 def main(errand: Errand) -> None:
     """What the process does, from its begin to its end."""
+    _die_with_parent()
     os.setsid()  # the parent kills the group, and Ctrl-C in a terminal is for the parent alone
     with (errand.folder / STACK).open("w", encoding="utf-8") as stack:
         # On a signal, and not by its timer: after a fork beside that of a parent, such as pytest's, it hangs.
@@ -75,6 +82,16 @@ def main(errand: Errand) -> None:
         os._exit(0)
 
 
+def _die_with_parent() -> None:
+    """Ask Linux to end this process when that which explores is killed. Elsewhere it goes on to its end."""
+    with suppress(ImportError, AttributeError):
+        ctypes = import_module("ctypes")
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        parent = multiprocessing.parent_process()
+        if parent is not None and os.getppid() != parent.pid:
+            os.kill(os.getpid(), signal.SIGKILL)  # it was killed before this was asked
+
+
 def done(errand: Errand, at_fork: _Hook | None = None) -> Outcome:
     """Do it, and write down what it came to.
 
@@ -85,14 +102,18 @@ def done(errand: Errand, at_fork: _Hook | None = None) -> Outcome:
     if errand.cwd is not None:
         os.chdir(errand.cwd)
     journal = os.open(errand.folder / HITS, os.O_WRONLY | os.O_CREAT | os.O_APPEND, _RESULT_MODE)
+    undo = UndoLog(errand.folder / UNDO) if errand.logs else None
     (at_fork or os.register_at_fork)(after_in_child=let_go)
     rules = replace(errand.rules, timeout=None, confirms=False)
+    note = Note(_writing(journal, rules.suspects, undo), LOGGED if errand.logs else frozenset())
     try:
-        outcome = run(_body(errand), errand.schedule, rules, errand.call, _writing(journal))
+        outcome = run(_body(errand), errand.schedule, rules, errand.call, note)
     except KeyboardInterrupt as exc:  # its own: that of a terminal does not come here
         outcome = Outcome("failed", error=exc, where=place_of(exc), traceback=text_of(exc))
     finally:
         os.close(journal)
+        if undo is not None:
+            undo.close()
     left = tuple(f"process {each.name!r} still runs" for each in multiprocessing.active_children())
     outcome = replace(outcome, leaks=(*outcome.leaks, *left))
     # Here, since the parent does not know what was declared on the way.
@@ -116,14 +137,18 @@ def _body(errand: Errand) -> Callable[[], object]:
     return body
 
 
-def _writing(journal: int) -> Note:
+def _writing(journal: int, suspects: Suspects, undo: UndoLog | None) -> Callable[[Hit[Any]], None]:
     pid = os.getpid()
 
     def write(hit: Hit[Any]) -> None:
         fires = hit.chosen is not None and hit.chosen.action != "off"
-        if os.getpid() == pid:
+        if os.getpid() != pid:
+            return
+        if hit.point in suspects:
             # Before the action, by one call: what the system has is not lost with the process.
             os.write(journal, f"{hit.point} {int(fires)}\n".encode("utf-8", "surrogatepass"))
+        if undo is not None and not fires:  # else the call is never made
+            undo.note(hit)
 
     return write
 

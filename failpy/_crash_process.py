@@ -16,11 +16,13 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from failpy._crash_child import HITS, RESULT, STACK, Errand, main
+from failpy._crash_child import HITS, RESULT, STACK, UNDO, Errand, main
 from failpy._errors import FailpointError, Failure
 from failpy._gate import event_loop
 from failpy._literals import shown
 from failpy._outcome import Outcome, Transported
+from failpy._tear import Tears
+from failpy._undo_log import File, read_log
 
 __all__ = ["Step", "step", "why_not_fork"]
 
@@ -33,14 +35,19 @@ class Step(NamedTuple):
     """What became of one process.
 
     Attributes:
-        name: `"run"`, `"check"`, or `"setup"` where that has raised in this process.
+        name: `"run"`, `"check"`, `"setup"` where that has raised in this process, or `"power cut"` where
+            there was nothing for it to take.
         outcome: Its verdict is `"killed"` where it died at a hit, as it was told.
         problem: Why it hit none of the points, or None.
+        files: What it has written and not synced; None if it has changed no file, or nothing was logged.
+        tears: What a power cut after it might have taken of those.
     """
 
     name: str
     outcome: Outcome
     problem: FailpointError | None = None
+    files: tuple[File, ...] | None = None
+    tears: Tears = Tears()
 
 
 def why_not_fork() -> str | None:
@@ -84,7 +91,9 @@ def step(errand: Errand, method: str) -> Step:
         _end(process)
     status = process.exitcode
     process.close()
-    return _read(errand, status if has_ended else None)
+    log = errand.folder / UNDO
+    files = read_log(log) if log.exists() and log.stat().st_size else None
+    return _read(errand, status if has_ended else None)._replace(files=files)
 
 
 def _check_portable(errand: Errand) -> None:

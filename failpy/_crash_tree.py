@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from typing import NamedTuple
 
 from failpy._agenda import Agenda, Bounds
@@ -17,6 +17,7 @@ from failpy._exploration_report import Report
 from failpy._faults import at_hit
 from failpy._outcome import Rules
 from failpy._schedule import Schedule
+from failpy._tear import MOST, Tear, Tears
 from failpy._terms import Kill, Terms
 
 __all__ = ["CrashTree", "Plan"]
@@ -26,18 +27,26 @@ class _Crash(NamedTuple):
     """One crash of a case.
 
     Attributes:
-        point: Where.
+        point: Where; `""` for a power cut after the process has ended.
         nth: At which hit of it, in its process.
         hits: The hits that the process is to make, with that one.
+        tear: What a power cut takes then; None where only the process dies.
     """
 
     point: str
     nth: int
     hits: tuple[str, ...]
+    tear: Tear | None = None
 
     @property
     def schedule(self) -> Schedule:
-        return Schedule({self.point: at_hit(self.nth, Terms((Kill(),)))})
+        """What its process has armed."""
+        return Schedule({self.point: at_hit(self.nth, Terms((Kill(),)))} if self.point else {})
+
+    @property
+    def verdict(self) -> str:
+        """How its process is to end."""
+        return "killed" if self.point else "passed"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,6 +64,11 @@ class Plan:
         """What each of these processes has armed."""
         return tuple(each.schedule for each in self.crashes)
 
+    @property
+    def torn(self) -> tuple[str, ...]:
+        """What power cuts take, in words."""
+        return tuple(said for each in self.crashes if each.tear is not None for said in each.tear.said)
+
 
 class CrashTree:
     """The tree of cases. It runs nothing itself.
@@ -63,9 +77,12 @@ class CrashTree:
         rules: How each case is done.
         bounds: How far to go.
         notes: What there is to know from the start, as sentences.
+        tears: Whether power cuts are tried too.
     """
 
-    def __init__(self, rules: Rules, bounds: Bounds, notes: Iterable[str] = ()) -> None:
+    def __init__(
+        self, rules: Rules, bounds: Bounds, notes: Iterable[str] = (), *, tears: bool = False
+    ) -> None:
         self._rules = rules
         self._bounds = bounds
         self._agenda: Agenda[Plan] = Agenda(bounds)
@@ -74,6 +91,8 @@ class CrashTree:
         self._problem: FailpointError | None = None
         self._cases: list[Case] = []
         self._notes = list(notes)
+        self._tears = tears
+        self._untried = 0
 
     @property
     def done(self) -> int:
@@ -101,14 +120,28 @@ class CrashTree:
         ]
         if case.outcome == "passed":
             self._problem = run.problem
-            self._branch(Plan(), run.outcome.names)
+            if self._tears and run.files is None and self._problem is None:
+                self._problem = FailpointError(
+                    "tear=True, and run has changed no file that the points of the operating system see: put "
+                    "`with fail.attach_posix('io'):` around the exploration"
+                )
+            self._branch(Plan(), run)
 
-    def _branch(self, plan: Plan, names: tuple[str, ...]) -> None:
-        """Plan a crash at each of these hits of the process that follows those of the plan."""
+    def _branch(self, plan: Plan, step: Step) -> None:
+        """Plan a crash at each hit of this process, which follows those of the plan, and at its end."""
+        names = step.outcome.names
         before: Counter[str] = Counter()
         for index, name in enumerate(names):
             before[name] += 1
             self._agenda.add(Plan((*plan.crashes, _Crash(name, before[name], names[: index + 1]))))
+        # An end without a power cut is no crash.
+        self._tear(plan.crashes, _Crash("", 0, names), step.tears)
+
+    def _tear(self, before: tuple[_Crash, ...], crash: _Crash, tears: Tears) -> None:
+        """Plan this crash with all that a power cut may take."""
+        self._untried += tears.untried
+        for tear in tears.each:
+            self._agenda.add(Plan((*before, crash._replace(tear=tear))))
 
     def next(self) -> Plan | None:
         """The next case, or None when there is none, or no room for one."""
@@ -131,8 +164,12 @@ class CrashTree:
         if again is not None:
             case = replace(case, again=_case(plan, again).outcome)
         self._cases.append(case)
-        if case.outcome == "passed" and len(plan.crashes) < self._bounds.depth:
-            self._branch(plan, steps[-1].outcome.names)
+        if case.outcome == "passed":
+            *before, last = plan.crashes
+            if last.tear is None:
+                self._tear(tuple(before), last, steps[len(before)].tears)
+            if len(plan.crashes) < self._bounds.depth:
+                self._branch(plan, steps[-1])
         return case
 
     def check(self, steps: list[Step]) -> None:
@@ -146,13 +183,19 @@ class CrashTree:
 
     def report(self) -> Report:
         """What there is to tell so far."""
+        notes = [*self._notes]
+        if self._untried:
+            notes.append(
+                f"{self._untried} more ways to tear a file were not tried: of each file, at each crash, no "
+                f"more than {MOST} are"
+            )
         return Report(
             cases=tuple(self._cases),
             recording=self._recording,
             points=dict(self._points),
             stopped=self._agenda.said(self.done),
             problem=self._problem,
-            notes=tuple(self._notes),
+            notes=tuple(notes),
             seed=self._bounds.seed,
             seconds=self._agenda.seconds,
         )
@@ -162,14 +205,16 @@ def _case(plan: Plan, steps: list[Step]) -> Case:
     last = steps[-1].outcome
     first, *then = plan.schedules or (Schedule(),)
     is_missed = last.verdict == "passed" and len(steps) <= len(plan.crashes)
+    endings = [_told(step, crash) for step, crash in zip_longest(steps, plan.crashes[: len(steps)])]
     return Case(
         schedule=first,
         then=tuple(then),
+        torn=plan.torn,
         outcome="missed" if is_missed else last.verdict,
         error=last.error,
         where=last.where,
         traceback=last.traceback,
-        endings=tuple(_told(step, crash) for step, crash in zip_longest(steps, plan.crashes[: len(steps)])),
+        endings=tuple(chain.from_iterable(endings)),
         divergence=_divergence(plan, steps),
         leaks=tuple(f"{step.name}: {leak}" for step in steps for leak in step.outcome.leaks),
         hits=sum(len(step.outcome.names) for step in steps),
@@ -177,10 +222,12 @@ def _case(plan: Plan, steps: list[Step]) -> Case:
     )
 
 
-def _told(step: Step, crash: _Crash | None) -> str:
-    if crash is None or step.outcome.verdict != "killed":
-        return f"{step.name}: {step.outcome.verdict}"
-    return f"{step.name}: killed at {crash.point} #{crash.nth}"
+def _told(step: Step, crash: _Crash | None) -> list[str]:
+    if crash is None or step.outcome.verdict != crash.verdict:
+        return [f"{step.name}: {step.outcome.verdict}"]
+    told = f"killed at {crash.point} #{crash.nth}" if crash.point else "passed"
+    said = () if crash.tear is None else crash.tear.said
+    return [f"{step.name}: {told}", *(f"power cut: {each}" for each in said)]
 
 
 def _divergence(plan: Plan, steps: list[Step]) -> str | None:
@@ -189,7 +236,7 @@ def _divergence(plan: Plan, steps: list[Step]) -> str | None:
             return None
         missing = f"hit {crash.nth} of {crash.point!r}, at which kill was due"
         got = step.outcome.names[: len(crash.hits)]
-        said = divergence(crash.hits, got, None if step.outcome.verdict == "killed" else missing)
+        said = divergence(crash.hits, got, None if step.outcome.verdict == crash.verdict else missing)
         if said is not None:
             return said if crash is plan.crashes[0] else f"in check, {said}"
-    return None
+    return str(steps[-1].outcome.error) if steps[-1].name == "power cut" else None

@@ -6,8 +6,7 @@ import inspect
 import os
 import signal
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,19 +15,19 @@ from typing import Literal
 from failpy._agenda import Bounds
 from failpy._candidates import Points
 from failpy._context import declare_variable
-from failpy._crash_child import Errand
-from failpy._crash_process import Step, step, why_not_fork
+from failpy._crash_process import why_not_fork
+from failpy._crash_stage import Stage
 from failpy._crash_state import Reused, States
 from failpy._crash_tree import CrashTree, Plan
 from failpy._errors import FailpointError
 from failpy._exploration_report import Report
 from failpy._explore import prepared
 from failpy._literals import shown
-from failpy._outcome import Outcome, Rules, place_of, text_of
 from failpy._progress import progressing
-from failpy._schedule import Schedule
 
 __all__ = ["explore_crashes"]
+
+_DESCRIPTORS = Path("/proc/self/fd")
 
 
 def explore_crashes(
@@ -38,6 +37,7 @@ def explore_crashes(
     setup: Callable[[], object] | None = None,
     points: Points = "*",
     depth: int = 1,
+    tear: bool = False,
     limit: int | None = None,
     budget: float | None = None,
     timeout: float | None = 60.0,
@@ -63,6 +63,10 @@ def explore_crashes(
             state is the path of a new folder, where both also find themselves, and which is removed.
         points: Where it may die: a name or a pattern as of `fnmatch`, or several of these.
         depth: How often it is killed in one case at the most: with 2, once in `run` and once in `check`.
+        tear: Whether each crash is tried as a power cut too, and one after `run` has ended. That takes what
+            was written to files and not synced: any number of a file's last changes, the last that stays
+            half written perhaps, while renames and removals stay. It is of files that were written through
+            the points of `fail.attach_posix("io")`, so put that around the exploration. Linux only.
         limit: How many cases are run at the most.
         budget: After how many seconds no further case is begun.
         timeout: How long `run` and `check` may take, each, in seconds, or None.
@@ -78,7 +82,7 @@ def explore_crashes(
 
     Raises:
         TypeError, ValueError: when an argument is wrong, or cannot be sent to a spawned child.
-        FailpointError: under `FAILPY=off`, and where there is no SIGKILL.
+        FailpointError: under `FAILPY=off`, without SIGKILL, and with `tear=True` without `/proc/self/fd`.
 
     Examples:
         >>> from pathlib import Path
@@ -95,31 +99,24 @@ def explore_crashes(
         >>> report.failures[0].text
         'crashes.between=1*kill'
     """
-    if isinstance(points, Mapping):
-        raise TypeError(f"points must be names or patterns, not {shown(points)}: the fault is always kill")
+    _check(points, method, setup, tear)
     _, rules = prepared(points=points, depth=depth, limit=limit, budget=budget, timeout=timeout, seed=seed)
-    if method not in (None, "fork", "spawn"):
-        raise ValueError(f"method must be 'fork', 'spawn' or None, not {shown(method)}")
-    if not hasattr(signal, "SIGKILL") or not hasattr(os, "setsid"):
-        raise FailpointError("cannot explore crashes: this system has no SIGKILL, and no process groups")
-    if setup is not None and not callable(setup):
-        raise TypeError(f"setup must be a callable without arguments, not {shown(setup)}")
-    if inspect.isgeneratorfunction(setup):
-        raise TypeError(f"{shown(setup)} is a generator function: put @contextlib.contextmanager on it")
     why = why_not_fork() if method is None else None
     notes = () if why is None else (f"each process was spawned, since a fork is not safe: {why}",)
     # Else each forked child would import them, and asyncio with the first.
     declare_variable()
-    import_module("failpy._carriers")
-    tree = CrashTree(rules, Bounds(depth, False, limit, budget, seed), notes)
+    for name in ("failpy._carriers", "ctypes"):
+        with suppress(ImportError):
+            import_module(name)
+    tree = CrashTree(rules, Bounds(depth, False, limit, budget, seed), notes, tears=tear)
     default = "fork" if why is None else "spawn"
     with (
         TemporaryDirectory(prefix="failpy-crashes-", ignore_cleanup_errors=True) as folder,
         progressing(progress) as tell,
     ):
-        stage = _Stage(
+        stage = Stage(
             _takes_state("run", run), _takes_state("check", check), run, check, States(setup), rules,
-            method or default, Path(folder),
+            method or default, Path(folder), depth if tear else 0,
         )  # fmt: skip
         try:
             tree.begin(stage.play(Plan()))
@@ -139,54 +136,26 @@ def explore_crashes(
     return tree.report()
 
 
-@dataclass(frozen=True, slots=True)
-class _Stage:
-    """Where cases are run, process by process."""
+def _check(points: object, method: object, setup: object, tear: object) -> None:
+    """Check what `fail.explore` does not have.
 
-    run_takes: bool
-    check_takes: bool
-    run: Callable[..., object]
-    check: Callable[..., object]
-    states: States
-    rules: Rules
-    method: str
-    folder: Path
-
-    def play(self, plan: Plan) -> list[Step]:
-        """The processes of a case, up to the first that does not end as it should.
-
-        Raises:
-            Reused: when its state is that of an earlier case.
-        """
-        steps: list[Step] = []
-        with ExitStack() as stack:
-            try:
-                state, cwd = stack.enter_context(self.states.fresh())
-            except Reused:
-                raise
-            except Exception as exc:
-                return [_failed_setup(exc)]
-            for schedule in (*(plan.schedules or (Schedule(),)), Schedule()):
-                done = self._step("check" if steps else "run", schedule, state, cwd)
-                steps.append(done)
-                if done.outcome.verdict != ("killed" if schedule else "passed"):
-                    break
-            try:
-                stack.close()
-            except Exception as exc:
-                steps.append(_failed_setup(exc))
-        return steps
-
-    def _step(self, name: str, schedule: Schedule, state: object, cwd: Path | None) -> Step:
-        call, takes = (self.run, self.run_takes) if name == "run" else (self.check, self.check_takes)
-        with TemporaryDirectory(dir=self.folder) as folder:
-            arguments = (state,) if takes else ()
-            errand = Errand(name, call, arguments, schedule, self.rules, Path(folder), cwd)
-            return step(errand, self.method)
-
-
-def _failed_setup(error: Exception) -> Step:
-    return Step("setup", Outcome("failed", error=error, where=place_of(error), traceback=text_of(error)))
+    Raises:
+        TypeError, ValueError, FailpointError: when one of them is wrong.
+    """
+    if isinstance(points, Mapping):
+        raise TypeError(f"points must be names or patterns, not {shown(points)}: the fault is always kill")
+    if method not in (None, "fork", "spawn"):
+        raise ValueError(f"method must be 'fork', 'spawn' or None, not {shown(method)}")
+    if not hasattr(signal, "SIGKILL") or not hasattr(os, "setsid"):
+        raise FailpointError("cannot explore crashes: this system has no SIGKILL, and no process groups")
+    if not isinstance(tear, bool):
+        raise TypeError(f"tear must be True or False, not {shown(tear)}")
+    if tear and not _DESCRIPTORS.is_dir():
+        raise FailpointError(f"tear=True needs {_DESCRIPTORS}, as Linux has it: leave tear= out")
+    if setup is not None and not callable(setup):
+        raise TypeError(f"setup must be a callable without arguments, not {shown(setup)}")
+    if inspect.isgeneratorfunction(setup):
+        raise TypeError(f"{shown(setup)} is a generator function: put @contextlib.contextmanager on it")
 
 
 def _takes_state(name: str, call: object) -> bool:

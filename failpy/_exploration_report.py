@@ -184,10 +184,15 @@ def reproduction(case: Case) -> str:
     """How to run this case again."""
     if case.text is None:
         return f"no text says these terms: fail.scope({case.schedule!r})"
-    text = f"FAILPY_FAILPOINTS={shlex.quote(case.text)}"
     # Each is for a process of its own.
-    checks = [f", then FAILPY_FAILPOINTS={shlex.quote(str(each))} for check" for each in case.then]
-    return f"{text} for run{''.join(checks)}" if checks else text
+    names = ("run", *("check" for _ in case.then))
+    texts = [
+        f"FAILPY_FAILPOINTS={shlex.quote(str(each))}{f' for {name}' * bool(case.then)}"
+        if each
+        else f"nothing armed in {name}, which goes to its end"
+        for name, each in zip(names, (case.schedule, *case.then), strict=True)
+    ]
+    return ", then ".join(texts)
 
 
 def _size(case: Case) -> tuple[bool, int]:
@@ -205,7 +210,8 @@ def _told(group: tuple[Case, ...]) -> list[str]:
     shown = [case.terms for case in others[:_ALIKE]]
     if others:
         more = f" and {len(others) - _ALIKE} more" if len(others) > _ALIKE else ""
-        lines.append(f"  alike: {', '.join(shown)}{more}")
+        comma = "; " if any(case.torn for case in others) else ", "
+        lines.append(f"  alike: {comma.join(shown)}{more}")
     if first.is_fault:
         lines.append("  the injected exception came out of the body: let that expect it, or give may_escape=")
     return lines

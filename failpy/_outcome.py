@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import traceback
 from collections.abc import Iterable
@@ -17,6 +18,8 @@ from failpy._terms import Terms
 __all__ = ["Injection", "Outcome", "Rules", "Transported", "place_of", "portable"]
 
 _OURS = str(Path(__file__).parent)
+_STDLIB = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120 - as in _posix_caller
+_PACKAGES = tuple(_STDLIB + name + os.sep for name in ("site-packages", "dist-packages"))
 
 MayEscape = bool | type[BaseException] | tuple[type[BaseException], ...]
 
@@ -104,17 +107,26 @@ class Outcome:
 
 
 def place_of(error: BaseException) -> str:
-    """The innermost line of the traceback that is not failpy's own, as `file:line`."""
-    place = ""
+    """The innermost line of the traceback in code of the program, as `file:line`.
+
+    That is neither failpy's nor the standard library's, if there is one.
+    """
+    place = inner = ""
     trace: TracebackType | None = error.__traceback__
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename
         if not file.startswith(_OURS):
-            place = f"{file}:{trace.tb_lineno}"
+            inner = f"{file}:{trace.tb_lineno}"
+            if not _is_stdlib(file):
+                place = inner
         trace = trace.tb_next
-    if not place and isinstance(error, BaseExceptionGroup):
+    if not inner and isinstance(error, BaseExceptionGroup):
         return place_of(error.exceptions[0])
-    return place
+    return place or inner
+
+
+def _is_stdlib(file: str) -> bool:
+    return file.startswith(("<frozen ", _STDLIB)) and not file.startswith(_PACKAGES)
 
 
 def text_of(error: BaseException) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from threading import RLock
-from typing import Any
+from typing import Any, NamedTuple
 
 from failpy._activation import Activation
 from failpy._context import Layer
@@ -18,10 +18,20 @@ from failpy._terms import Off, Terms
 
 __all__ = ["Note", "Probe"]
 
-Note = Callable[[Hit[Any]], object]
-
 _SEEN = Terms((Off(),))
 _KEPT = 1000
+
+
+class Note(NamedTuple):
+    """Who is told of hits before their action.
+
+    Attributes:
+        take: Gets the hit, while locks are held: be quick.
+        also: Points of whose hits it is told besides those that may fail.
+    """
+
+    take: Callable[[Hit[Any]], object]
+    also: frozenset[str] = frozenset()
 
 
 class Probe(Scope):
@@ -34,7 +44,7 @@ class Probe(Scope):
         suspects: The points to look for.
         schedule: What to inject.
         seed: What the probabilities of the schedule are drawn from.
-        note: Told of each hit before its action, while locks are held: be quick.
+        note: Told of each hit before its action.
 
     Attributes:
         names: The points that were hit, hit by hit.
@@ -43,14 +53,15 @@ class Probe(Scope):
         outside: The points that were armed around it.
     """
 
-    __slots__ = ("_counting", "_note", "_suspects", "errors", "fired", "names", "outside")
+    __slots__ = ("_also", "_counting", "_note", "_suspects", "errors", "fired", "names", "outside")
 
     def __init__(
         self, suspects: Suspects, schedule: Schedule, seed: int | None, note: Note | None = None
     ) -> None:
         super().__init__(Settings(schedule, seed, strict=False, threads=True, allowed=None))
         self._suspects = suspects
-        self._note = note
+        self._note = None if note is None else note.take
+        self._also: frozenset[str] = frozenset() if note is None else note.also
         self._counting = RLock()  # a signal handler may hit a point while its thread counts
         self.names: list[str] = []
         self.fired: list[tuple[int, Hit[Any]]] = []
@@ -73,7 +84,7 @@ class Probe(Scope):
     def _watch(self, *names: str) -> None:
         found = []
         for name in names:
-            if name in self.activations or name not in self._suspects:
+            if name in self.activations or not (name in self._suspects or name in self._also):
                 continue
             if any(not each.passive for each in _around(name, self.parent)):
                 self.outside.add(name)
@@ -85,7 +96,8 @@ class Probe(Scope):
     def record(self, hit: Hit[Any]) -> None:
         """Take notice of a hit. Of points that are only observed, no more than the name is kept."""
         with self._counting:
-            self.names.append(hit.point)
+            if hit.point in self._suspects:
+                self.names.append(hit.point)
             if hit.chosen is not None and hit.chosen.action != "off" and len(self.fired) < _KEPT:
                 self.fired.append((len(self.names) - 1, hit))
             if self._note is not None:

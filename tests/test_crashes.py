@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import faulthandler
 import json
 import multiprocessing
 import os
 import re
+import select
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -17,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -637,8 +641,6 @@ def test_a_spawned_main_module_that_is_not_guarded(tmp_path: Path) -> None:
         "report = fail.explore_crashes(run, run, method='spawn')\n"
         "print(report)\n"
     )
-    import subprocess
-
     ended = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
     assert "ended with status 1 before it began" in ended.stdout, ended.stderr
 
@@ -726,13 +728,52 @@ def test_the_main_of_a_child(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, timeout: float | None, is_held_up: bool
 ) -> None:
     calls = []
+    monkeypatch.setattr(_crash_child, "_die_with_parent", lambda: calls.append("die with parent"))
     monkeypatch.setattr(os, "setsid", lambda: calls.append("setsid"))
     monkeypatch.setattr(os, "register_at_fork", lambda **_: None)
     monkeypatch.setattr(os, "_exit", lambda status: calls.append(f"exit {status}"))
     monkeypatch.setattr(faulthandler, "register", lambda *_, **__: calls.append("dump"))
     monkeypatch.setattr(_crash_child, "_is_held_up", lambda: is_held_up)
     main(errand(tmp_path, fine, timeout=timeout))
-    assert calls == ["setsid", "dump", *["exit 0"] * is_held_up]
+    assert calls == ["die with parent", "setsid", "dump", *["exit 0"] * is_held_up]
+
+
+@pytest.mark.parametrize("is_orphan", [False, True])
+def test_a_child_asks_to_die_with_its_parent(monkeypatch: pytest.MonkeyPatch, is_orphan: bool) -> None:
+    calls: list[tuple[int, int]] = []
+    library = SimpleNamespace(prctl=lambda option, number: calls.append((option, number)))
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: library)
+    parent = SimpleNamespace(pid=os.getppid() + is_orphan)
+    monkeypatch.setattr(multiprocessing, "parent_process", lambda: parent)
+    monkeypatch.setattr(os, "kill", lambda pid, number: calls.append((pid, number)))
+    _crash_child._die_with_parent()
+    assert calls == [(1, signal.SIGKILL), *[(os.getpid(), signal.SIGKILL)] * is_orphan]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what dies with its parent does so on Linux")
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_no_child_outlives_the_process_that_explores(tmp_path: Path, method: str) -> None:
+    script = tmp_path / "explores.py"
+    script.write_text(
+        "import os, sys, time\n"
+        "from failpy import fail\n"
+        "def run():\n"
+        "    sys.stdout.write(f'{os.getpid()}\\n')\n"
+        "    sys.stdout.flush()\n"
+        "    time.sleep(600)\n"
+        "if __name__ == '__main__':\n"
+        f"    fail.explore_crashes(run, print, method={method!r})\n"
+    )
+    explores = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True)
+    assert explores.stdout is not None
+    with explores.stdout:
+        child = os.pidfd_open(int(explores.stdout.readline()))
+        try:
+            explores.kill()
+            explores.wait()
+            assert select.select([child], [], [], 60.0)[0], "the child runs on"
+        finally:
+            os.close(child)
 
 
 def test_what_holds_up_the_end_of_a_process(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,451 @@
+"""Power cuts: what was not synced is torn, what was synced stays, and every tear is told."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from failpy import _crashes, _tear, fail
+from failpy._crash_child import Errand, done
+from failpy._explore import prepared
+from failpy._schedule import Schedule
+from failpy._tear import MOST, Tear, find_tears, tear_files
+from failpy._undo_log import read_log
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="tear=True is for Linux")
+
+explore = partial(fail.explore_crashes, tear=True, method="fork", timeout=20.0)
+
+
+@pytest.fixture(autouse=True)
+def points() -> Iterator[None]:
+    with fail.attach_posix("io"):
+        yield
+
+
+# --- programs ---
+
+
+def begin(folder: Path) -> Path:
+    (folder / "state.json").write_text('{"n": 0}')
+    return folder
+
+
+@pytest.fixture
+def setup(tmp_path: Path) -> Callable[[], Path]:
+    return lambda: begin(Path(tempfile.mkdtemp(dir=tmp_path)))
+
+
+def save(folder: Path, number: int, *, sync: bool) -> None:
+    with (folder / "new").open("w") as file:
+        json.dump({"n": number}, file)
+        if sync:
+            file.flush()
+            os.fsync(file.fileno())
+    (folder / "new").replace(folder / "state.json")
+
+
+def careless(folder: Path) -> None:
+    save(folder, 1, sync=False)
+
+
+def careful(folder: Path) -> None:
+    save(folder, 1, sync=True)
+    save(folder, 2, sync=True)
+
+
+def loads(folder: Path) -> None:
+    assert json.loads((folder / "state.json").read_text())["n"] in (0, 1, 2)
+
+
+# --- what is found ---
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_rename_lands_before_its_data(setup: Callable[[], Path], method: Any) -> None:
+    if method == "spawn":
+        report = explore(attached_careless, loads, setup=setup, points="posix/io/*", method="spawn")
+    else:
+        report = explore(careless, loads, setup=setup, points="posix/io/*")
+    assert {case.terms for case in report.failures} == {
+        "a power cut: 'state.json' has 4 of its 8 bytes",
+        "a power cut: 'state.json' has 0 of its 8 bytes",
+    }
+    assert all(case.again == "failed" for case in report.failures)
+    # Before the rename nothing but the new file is torn, and nobody reads that.
+    assert "posix/io/rename=1*kill, then a power cut: 'new' has 0 of its 8 bytes" in {
+        case.terms for case in report.cases if case.outcome == "passed"
+    }
+    said = str(report)
+    assert "  nothing armed in run, which goes to its end\n" in said
+    assert "  run: passed\n  power cut: 'state.json' has 4 of its 8 bytes\n  check: failed\n" in said
+    assert json.loads(report.json())["cases"][-1]["torn"] == ["'new' has 0 of its 8 bytes"]
+
+
+def attached_careless(folder: Path) -> None:
+    with fail.attach_posix("io"):
+        careless(folder)
+
+
+def test_without_tear_nothing_is_found(setup: Callable[[], Path]) -> None:
+    report = fail.explore_crashes(careless, loads, setup=setup, points="posix/io/*", method="fork")
+    assert set(report.counts) == {"passed"}
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_what_is_synced_survives(setup: Callable[[], Path], depth: int) -> None:
+    report = explore(careful, loads, setup=setup, points="posix/io/*", depth=depth)
+    assert set(report.counts) == {"passed"}
+    torn = [case.torn for case in report.cases if case.torn]
+    assert ("'new' has 0 of its 8 bytes",) in torn
+    assert not any("state.json" in said for said, *_ in torn)
+
+
+def test_a_crash_within_the_recovery_is_torn_too(setup: Callable[[], Path]) -> None:
+    def recovers(folder: Path) -> None:
+        loads(folder)
+        save(folder, 2, sync=False)
+
+    report = explore(careful, recovers, setup=setup, points="posix/io/rename", depth=2)
+    assert set(report.counts) == {"passed", "failed"}
+    assert all(case.endings[-1] == "check: failed" for case in report.failures)
+    first = report.distinct[0][0]
+    assert first.endings == (
+        "run: killed at posix/io/rename #1",
+        "check: passed",
+        "power cut: 'state.json' has 4 of its 8 bytes",
+        "check: failed",
+    )
+    assert (
+        "  FAILPY_FAILPOINTS='posix/io/rename=1*kill' for run, "
+        "then nothing armed in check, which goes to its end\n"
+    ) in str(report)
+    assert first.then == (Schedule(),)
+
+
+def test_files_are_torn_one_by_one_and_all_together() -> None:
+    def two(folder: Path) -> None:
+        for name in ("a", "b"):
+            (folder / name).write_bytes(b"1")
+
+    def both_or_one(folder: Path) -> None:
+        sizes = [(folder / name).stat().st_size for name in ("a", "b") if (folder / name).exists()]
+        assert sizes != [0, 0]
+
+    report = explore(two, both_or_one, points="posix/io/mkdir")
+    assert report.problem is not None  # the only point is never hit
+    assert {case.torn: case.outcome for case in report.cases} == {
+        ("'a' has 0 of its 1 bytes",): "passed",
+        ("'b' has 0 of its 1 bytes",): "passed",
+        ("'a' has 0 of its 1 bytes", "'b' has 0 of its 1 bytes"): "failed",
+    }
+
+
+def test_of_many_changes_some_are_tried_and_the_others_told() -> None:
+    def logs(folder: Path) -> None:
+        with (folder / "log").open("wb", buffering=0) as log:
+            for number in range(100):
+                log.write(b"%02d" % number)
+
+    report = explore(logs, lambda: None, points="posix/io/close")
+    at_end = [case.torn[0] for case in report.cases if case.torn and not case.schedule]
+    assert len(at_end) == MOST
+    assert at_end[0] == "'log' has 199 of its 200 bytes"
+    assert at_end[-1] == "'log' has 0 of its 200 bytes"
+    # 199 or 200 ways at each of the two crashes, the end being one.
+    assert f"{2 * (200 - MOST)} more ways to tear a file were not tried" in str(report)
+
+
+def test_a_write_that_does_not_come_again_is_missed(tmp_path: Path) -> None:
+    def once(folder: Path) -> None:
+        if not (tmp_path / "before").exists():
+            (tmp_path / "before").mkdir()
+            (folder / "data").write_text("data")
+        with fail.point("power.cut"):
+            pass
+
+    report = explore(once, lambda: None, points="power.cut")
+    missed = [case for case in report.cases if case.outcome == "missed"]
+    assert [str(case.divergence) for case in missed] == [
+        "it has not written what was to be lost so that 'data' has 2 of its 4 bytes",
+        "it has not written what was to be lost so that 'data' has 0 of its 4 bytes",
+    ]
+    assert missed[0].endings == (
+        "run: passed",
+        "power cut: 'data' has 2 of its 4 bytes",
+        "power cut: missed",
+    )
+
+
+def test_files_outside_of_the_state_and_files_that_moved(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+
+    def moves(folder: Path) -> None:
+        (other / "draft").write_text("text")
+        (folder / "deep").mkdir()
+        (other / "draft").rename(folder / "deep" / "final")
+        (other / "note").write_text("x")
+        (other / "note").rename(other / "notes")
+        (other / "log").write_text("x")
+        (other / "gone").write_text("x")
+        (other / "gone").unlink()
+
+    def checks(folder: Path) -> None:
+        for name in ("log", "notes"):
+            (other / name).unlink(missing_ok=True)
+
+    report = explore(moves, checks, points="posix/io/listdir")
+    assert {said for case in report.cases for said in case.torn} == {
+        f"{str(other / 'notes')!r} has 0 of its 1 bytes",
+        "'deep/final' has 2 of its 4 bytes",
+        "'deep/final' has 0 of its 4 bytes",
+        f"{str(other / 'log')!r} has 0 of its 1 bytes",
+    }
+
+
+# --- when there is nothing to tear ---
+
+
+def test_a_program_whose_files_are_not_seen(setup: Callable[[], Path]) -> None:
+    def unseen(folder: Path) -> None:
+        with fail.point("power.cut"):
+            pass
+
+    report = explore(unseen, loads, setup=setup, points="power.cut")
+    with pytest.raises(fail.FailpointError, match=r"run has changed no file .* put `with fail.attach_posix"):
+        report.raise_for_failures()
+    assert report.counts == {"passed": 1}
+
+
+@pytest.mark.parametrize("tear", [1, "yes", None])
+def test_what_is_no_bool(tear: Any) -> None:
+    with pytest.raises(TypeError, match=f"tear must be True or False, not {tear!r}"):
+        fail.explore_crashes(careless, loads, tear=tear)
+
+
+def test_a_system_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_crashes, "_DESCRIPTORS", Path("/no/such/folder"))
+    with pytest.raises(fail.FailpointError, match="tear=True needs /no/such/folder"):
+        explore(careless, loads)
+
+
+# --- the log and the tears, in this process ---
+
+
+def logged(folder: Path, body: Callable[[Path], object]) -> Path:
+    """The log of what the body changes in the folder."""
+    state = folder / "state"
+    state.mkdir()
+    _, rules = prepared(points="posix/io/stat", timeout=5.0)
+    errand = Errand("run", body, (state,), Schedule(), rules, folder, None, logs=True)
+    outcome = done(errand, lambda **_: None)
+    assert outcome.verdict == "passed", outcome.traceback
+    return folder / "undo"
+
+
+def contents(log: Path, file: Path) -> list[bytes]:
+    """What the file may be left as, what is lost last first."""
+    (found,) = [each for each in read_log(log) if Path(each.path) == file]
+    now = file.read_bytes()
+    return [_tear._torn(now, found.changes, cut) for cut in _tear._cuts(found) if not cut.part]
+
+
+def by_open(path: Path) -> None:
+    path.open("w").close()
+
+
+def by_overwriting(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.seek(2)
+        file.write(b"XY")
+
+
+def by_pwrite(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDWR)
+    os.pwrite(descriptor, b"XY", 8)
+    os.pwritev(descriptor, [b"Z", b"Z"], 0)
+    os.close(descriptor)
+
+
+def by_append(path: Path) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+    os.write(descriptor, b"XY")
+    os.writev(descriptor, [b"Z", b"Z"])
+    os.close(descriptor)
+
+
+def by_os_open(path: Path) -> None:
+    os.close(os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_CREAT))
+
+
+def by_truncate(path: Path) -> None:
+    os.truncate(path, 3)
+    with path.open("r+b") as file:
+        os.ftruncate(file.fileno(), 5)
+        file.truncate(4)
+        file.seek(1)
+        file.truncate()
+
+
+def by_copy(path: Path) -> None:
+    source = path.with_name("source")
+    source.write_bytes(b"longer than before")
+    shutil.copyfile(source, path)
+
+
+def by_hole(path: Path) -> None:
+    with path.open("r+b", buffering=0) as file:
+        file.seek(9)
+        file.write(b"end")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [by_open, by_overwriting, by_pwrite, by_append, by_os_open, by_truncate, by_copy, by_hole],
+)
+def test_each_change_can_be_undone(tmp_path: Path, change: Callable[[Path], None]) -> None:
+    def body(state: Path) -> None:
+        (state / "data").write_bytes(b"before")
+        with (state / "data").open("r+b") as file:
+            os.fsync(file)
+        change(state / "data")
+
+    found = contents(logged(tmp_path, body), tmp_path / "state" / "data")
+    assert found[-1] == b"before"
+    assert b"before" not in found[:-1]
+
+
+def test_what_is_not_logged(tmp_path: Path) -> None:
+    def body(state: Path) -> None:
+        descriptor = os.open(state / "at-once", os.O_WRONLY | os.O_CREAT | os.O_DSYNC)
+        os.write(descriptor, b"x")
+        os.close(descriptor)
+        reads, writes = os.pipe()
+        os.write(writes, b"x")
+        os.close(writes)
+        os.close(reads)
+        (state / "old").write_text("x")
+        (state / "new").write_text("x")
+        os.fsync(os.open(state / "new", os.O_RDONLY))
+        (state / "new").replace(state / "old")
+        (state / "link").symlink_to("old")
+        (state / "link").unlink()
+        (state / "same").touch()
+        os.truncate(state / "same", 0)
+        with pytest.raises(OSError, match="Is a directory"):
+            os.truncate(state, 0)
+        with pytest.raises(OSError, match="Bad file"):
+            os.fsync(99_999)
+
+    assert read_log(logged(tmp_path, body)) == ()
+
+
+def test_standard_streams_are_not_torn(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    def body(state: Path) -> None:
+        os.write(1, b"said")
+        with pytest.raises(OSError, match="Invalid"):
+            os.ftruncate(0, 3)
+
+    assert read_log(logged(tmp_path, body)) == ()
+    assert capfd.readouterr().out == "said"
+
+
+def test_a_log_that_ends_within_a_record(tmp_path: Path) -> None:
+    log = logged(tmp_path, lambda state: [(state / name).write_text("x") for name in "ab"])
+    log.write_bytes(log.read_bytes()[:-3])
+    assert [Path(file.path).name for file in read_log(log)] == ["a"]
+    assert read_log(tmp_path / "none") == ()
+
+
+def test_a_file_that_is_gone_is_not_torn(tmp_path: Path) -> None:
+    log = logged(tmp_path, lambda state: (state / "a").write_text("xy"))
+    files = read_log(log)
+    (tear, *_) = find_tears(files, None).each
+    (tmp_path / "state" / "a").unlink()
+    assert find_tears(files, None).each == ()
+    assert tear_files(tear, files, None) is not None
+    assert tear_files(Tear((), ()), files, None) is None
+
+
+def test_how_a_tear_is_said(tmp_path: Path) -> None:
+    def body(state: Path) -> None:
+        (state / "data").write_bytes(b"before")
+        with (state / "data").open("r+b", buffering=0) as file:
+            os.fsync(file)
+            file.write(b"abcd")
+            file.write(b"x")
+
+    each = find_tears(read_log(logged(tmp_path, body)), tmp_path / "state").each
+    assert [said for tear in each for said in tear.said] == [
+        "'data' has 1 of its last 2 changes",
+        "'data' has 0 of its last 2 changes and 2 bytes of the next",
+        "'data' is what it was before its last 2 changes",
+    ]
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("write"), st.integers(0, 12), st.binary(max_size=9)),
+        st.tuples(st.just("append"), st.just(0), st.binary(max_size=9)),
+        st.tuples(st.just("truncate"), st.integers(0, 12), st.just(b"")),
+        st.tuples(st.just("sync"), st.just(0), st.just(b"")),
+        st.tuples(st.just("rename"), st.just(0), st.just(b"")),
+    ),
+    max_size=12,
+)
+
+
+@given(steps=STEPS)
+def test_every_prefix_of_what_is_not_synced_can_be_had(steps: list[tuple[str, int, bytes]]) -> None:
+    seen: list[bytes] = []
+
+    def body(state: Path) -> None:
+        path = state / "data"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
+        seen[:] = [b""]
+        for number, (kind, offset, data) in enumerate(steps):
+            if kind == "write":
+                os.pwrite(descriptor, data, offset)
+            elif kind == "append":
+                with path.open("ab") as file:
+                    file.write(data)
+            elif kind == "truncate":
+                os.ftruncate(descriptor, offset)
+            elif kind == "sync":
+                os.fsync(descriptor)
+                seen.clear()
+            else:
+                path = path.rename(state / str(number))
+            seen.append(path.read_bytes())
+        os.close(descriptor)
+
+    with tempfile.TemporaryDirectory() as name:
+        log = logged(Path(name), body)
+        files = read_log(log)
+        # Steps that change nothing are not told apart.
+        expected = {left for left in seen if left != seen[-1]}
+        found: set[bytes] = set()
+        for file, path in _tear._found(files, Path(name, "state")):
+            now = path.read_bytes()
+            assert now == seen[-1]
+            found = {_tear._torn(now, file.changes, cut) for cut in _tear._cuts(file) if not cut.part} - {now}
+        assert found == expected
+        # A file is really left so, and another tear begins from there.
+        for tear in find_tears(files, Path(name, "state")).each:
+            if not tear.cuts[0].part:
+                assert tear_files(tear, files, Path(name, "state")) is None
+                ((_, path),) = _tear._found(files, Path(name, "state"))
+                assert path.read_bytes() in expected
+                break
