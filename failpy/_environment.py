@@ -74,6 +74,10 @@ def _arm(text: str) -> None:
         return
     try:
         enable(process, named_terms(text), early=True)
+        if "posix/" in text:
+            from failpy._posix import attach_named  # few name them, and wrapt comes with it
+
+            attach_named(process.activations, "FAILPY_FAILPOINTS")
     except (FailpointError, TypeError) as exc:
         raise FailpointError(f"FAILPY_FAILPOINTS cannot be applied: {exc}") from exc
     atexit.register(_report, dict(process.activations), os.getpid())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from types import ModuleType, TracebackType
 from typing import Any, Self, cast
@@ -20,9 +20,9 @@ from failpy._posix_calls import CALLS, chosen
 from failpy._posix_file import METHODS, FileSwitch
 from failpy._posix_functions import PLACES
 from failpy._registry import declared, lock
-from failpy._site import Site, body_site
+from failpy._site import BODY, Site, body_site
 
-__all__ = ["PosixAttachment", "attach_posix"]
+__all__ = ["PosixAttachment", "attach_named", "attach_posix"]
 
 # Those known to read and write files or sockets in C by themselves.
 _IN_C = {
@@ -120,6 +120,20 @@ def attach_posix(*which: str) -> PosixAttachment:
     site = body_site(sys._getframe().f_back)
     with lock:
         return PosixAttachment(names, site)
+
+
+def attach_named(names: Iterable[str], where: str) -> PosixAttachment | None:
+    """Attach those points of the catalogue that are among these names, if there are any.
+
+    Args:
+        names: The names of any points.
+        where: What has named them, for a report of where they stand.
+    """
+    found = tuple(name for name in names if name in CALLS)
+    if not found:
+        return None
+    with lock:
+        return PosixAttachment(found, Site(where, 0, BODY))
 
 
 def _point(name: str) -> Point[Any]:

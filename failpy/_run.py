@@ -22,6 +22,7 @@ from failpy._standing import Standing
 from failpy._trial import Trial, takes_part
 
 if TYPE_CHECKING:
+    from failpy._posix import PosixAttachment
     from failpy._reporting import Reporting
 
 __all__ = ["Run"]
@@ -42,6 +43,7 @@ class Run:
         self._is_late = False
         self._refused = ""
         self._reporting: Reporting | None = None
+        self._posix: PosixAttachment | None = None
         self._armed_before = dict(process.activations)
         self._seed_before = switches.seed
         self._salt_before = process.salt
@@ -74,6 +76,10 @@ class Run:
             self._is_late = True  # what they name may come with the tests
         except FailpointError as exc:
             raise pytest.UsageError(f"--failpoints cannot be applied: {exc}") from None
+        if any(name.startswith("posix/") for name in options.terms):
+            from failpy._posix import attach_named
+
+            self._posix = attach_named(options.terms, "--failpoints")
         self._standing.begin()
 
     def pytest_collection_finish(self) -> None:
@@ -108,6 +114,8 @@ class Run:
                 enable_again(process, outside)
             elif name in process.activations:
                 disable(process, name)
+        if self._posix is not None:
+            self._posix.detach()
         if self._reporting is not None:
             self._reporting.end()
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import failpy
-from failpy import _actions, _config, _context, _environment, _gate, _registry, fail, failpoint
+from failpy import _actions, _config, _context, _environment, _gate, _posix, _registry, fail, failpoint
 from failpy._context import process
 from failpy._order import Order
 
@@ -52,6 +52,21 @@ def test_the_environment_is_applied(config: _config.Config, name: str) -> None:
     assert config.seed == 7
     assert fail.scope().seed == 7
     assert fail.status(name).terms == "off"
+
+
+def test_the_environment_attaches_what_it_names_of_the_operating_system(config: _config.Config) -> None:
+    was = os.rename
+    try:
+        _environment.load({"FAILPY_FAILPOINTS": "posix/io/rename=raise(ENOSPC);posix/io/wirte=off"})
+        assert os.rename is not was
+        assert _registry.declared("posix/io/rename").sites == ("FAILPY_FAILPOINTS:0",)  # type: ignore[union-attr]
+        assert "posix/io/wirte" not in fail.points()
+    finally:
+        fail.disable("posix/io/rename")
+        fail.disable("posix/io/wirte")
+        with fail.attach_posix("posix/io/rename"):
+            _posix._leave("posix/io/rename")
+    assert os.rename is was
 
 
 @pytest.mark.parametrize(

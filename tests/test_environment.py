@@ -230,3 +230,22 @@ def test_an_exception_that_can_never_come_stops_the_import(tmp_path: Path) -> No
 def test_an_exception_that_did_not_come_is_an_error_at_the_hit(tmp_path: Path) -> None:
     ended = run_orders(tmp_path, "-c", "import orders", terms="raise(orders.ChargeEror)")
     assert "TermSyntaxError: orders has no 'ChargeEror'; did you mean 'ChargeError'" in ended.stderr
+
+
+def test_points_of_the_operating_system_are_attached(tmp_path: Path) -> None:
+    script = tmp_path / "saves.py"
+    script.write_text("import failpy, pathlib\npathlib.Path('state').write_text('1')")
+    for terms, said in (
+        ("posix/io/write=raise(ENOSPC)", "OSError: [Errno 28] No space left on device"),
+        ("posix/io/write=1*off->raise(EIO)", "FAILPY_FAILPOINTS armed in vain"),
+        ("posix/io/fsync=return(3)", "FAILPY_FAILPOINTS cannot be applied: failpoint 'posix/io/fsync'"),
+    ):
+        ended = subprocess.run(
+            [sys.executable, script],
+            cwd=tmp_path,
+            env={**BARE, "FAILPY_FAILPOINTS": terms},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert said in ended.stderr

@@ -1229,6 +1229,24 @@ def test_the_section_says_how_faults_of_the_process_scope_ended(pytester: pytest
     )
 
 
+def test_points_of_the_operating_system_are_attached_for_the_run(pytester: pytest.Pytester) -> None:
+    was = os.rename
+    result = run_source(
+        pytester,
+        """
+        from pathlib import Path
+
+        def test_it(tmp_path):
+            (tmp_path / "new").touch()
+            with pytest.raises(OSError, match="No space"):
+                (tmp_path / "new").rename("old")
+        """,
+        "--failpoints=posix/io/rename=raise(ENOSPC);posix/io/write=off",
+    )
+    result.assert_outcomes(passed=1)
+    assert os.rename is was
+
+
 def again(result: pytest.RunResult) -> list[str]:
     """The lines that failures offer for another run."""
     return [line.partition(": ")[2] for line in result.outlines if line.startswith("run it again: pytest ")]
