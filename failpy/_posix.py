@@ -22,7 +22,7 @@ from failpy._posix_functions import PLACES
 from failpy._registry import declared, lock
 from failpy._site import BODY, Site, body_site
 
-__all__ = ["PosixAttachment", "attach_named", "attach_posix"]
+__all__ = ["PosixAttachment", "attach_named", "attach_posix", "unseen"]
 
 # Those known to read and write files or sockets in C by themselves.
 _IN_C = {
@@ -31,6 +31,7 @@ _IN_C = {
     *("duckdb", "lmdb", "rocksdb", "psycopg2", "psycopg_c", "MySQLdb"),
     *("pycurl", "grpc", "zmq", "uvloop"),
 }
+_SQLITE = "posix/sqlite/"  # whose points stand before what it does in C
 _DICT: Any = vars(ModuleType)["__dict__"]
 
 
@@ -65,8 +66,7 @@ class PosixAttachment:
         That is who has imported a function by name before it was replaced, and who is known to read and
         write in C without Python's help.
         """
-        with lock:
-            return tuple(_unseen({each.name for each in self.points}))
+        return unseen(each.name for each in self.points)
 
     def detach(self) -> None:
         """Take the points away: the standard library is what it was. Twice is no error.
@@ -176,6 +176,16 @@ def _leave(name: str) -> None:
         _standing.pop(name).close()
 
 
+def unseen(names: Iterable[str]) -> tuple[str, ...]:
+    """Whose calls these points do not see, as `PosixAttachment.unseen` says it.
+
+    Args:
+        names: The names of points that stand.
+    """
+    with lock:
+        return tuple(_unseen(set(names)))
+
+
 def _unseen(names: set[str]) -> Iterator[str]:
     originals = {
         id(place.original): f"{place.module}.{place.path}"
@@ -185,7 +195,7 @@ def _unseen(names: set[str]) -> Iterator[str]:
     }
     modules: list[Any] = list(sys.modules.items())
     for module_name, module in modules:
-        if module_name in _IN_C:
+        if module_name in _IN_C and not all(name.startswith(_SQLITE) for name in names):
             yield f"{module_name} reads and writes in C"
         if not isinstance(module, ModuleType) or module_name.partition(".")[0] in sys.stdlib_module_names:
             continue

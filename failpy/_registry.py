@@ -273,11 +273,13 @@ def declared(name: str) -> Declared[Any] | None:
 def unknown(name: str) -> UnknownFailpoint:
     """The error for a name that no code has declared."""
     near = nearest(name, names())
-    error = UnknownFailpoint(
-        f"no code has declared a failpoint {name!r}{suggestion(near) or '.'} "
-        "A point is known once the module that declares it is imported; "
+    advice = (
+        "The points of the operating system are there while fail.attach_posix() has them attached"
+        if name.startswith("posix/")
+        else "A point is known once the module that declares it is imported; "
         "a point inside a body, once it has run"
     )
+    error = UnknownFailpoint(f"no code has declared a failpoint {name!r}{suggestion(near) or '.'} {advice}")
     error.near = tuple(near)
     return error
 

@@ -13,6 +13,8 @@ from failpy._terms import Chance
 
 __all__ = ["complaint_of", "verdict"]
 
+_UNSEEN = 3
+
 
 def verdict(
     activations: Mapping[str, Activation], orders: Iterable[Order], layer: Layer
@@ -72,11 +74,26 @@ def _never_fired(activation: Activation) -> str:
                 f"{times} time{'s' * (times > 1)} in thread {thread!r}" for thread, times in misses.items()
             )
             advice = "carry the scope there with scope.bind(fn) or threads=True, or arm the process scope"
+        elif not sites:
+            advice = "it was detached: arm it while it is attached"
+        else:
+            advice += _unseen(activation.name)
     else:
         times = "once" if activation.hits == 1 else f"{activation.hits} times"
         what = f"execution reached it {times}, and no term but `off` was due"
         advice = "let the code reach it more often, or change the terms"
     return (
         f"failpoint {activation.name!r} was armed with {activation.terms} and never fired: {what} "
-        f"(it stands at {sites or 'no known site'}); {advice}"
+        f"(it stands {f'at {sites}' if sites else 'nowhere now'}); {advice}"
     )
+
+
+def _unseen(name: str) -> str:
+    """Who may have made the calls that a point of the operating system has not seen."""
+    if not name.startswith("posix/"):
+        return ""
+    from failpy._posix import unseen  # it stands, so this is there
+
+    found = sorted(unseen([name]), key=lambda each: each.endswith("in C"))
+    more = f" and {len(found) - _UNSEEN} more" if len(found) > _UNSEEN else ""
+    return f". It does not see what others do past it: {', '.join(found[:_UNSEEN])}{more}" if found else ""

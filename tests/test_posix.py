@@ -11,6 +11,7 @@ import io
 import json
 import os
 import pickle
+import re
 import shutil
 import socket
 import sqlite3
@@ -1154,3 +1155,37 @@ def test_tls_sockets(attached: Any) -> None:
             assert scope.status("posix/net/send").hits == 1
         assert other.recv(10) == b"plain"
         secure._sslobj = real
+
+
+# --- when a point was armed in vain ---
+
+
+def test_a_scope_says_who_does_what_its_points_do_not_see(monkeypatch: pytest.MonkeyPatch) -> None:
+    early = types.ModuleType("posix_early")
+    early.__dict__["swap"] = os.replace
+    monkeypatch.setitem(sys.modules, "posix_early", early)
+    for name in ("numpy", "h5py", "lmdb"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    with fail.attach_posix("posix/io/rename", "sqlite"):
+        with pytest.raises(fail.NeverFired) as never, fail.scope({"posix/io/rename": "raise(EIO)"}):
+            pass
+        said = str(never.value).partition("past it: ")[2]
+        assert re.match(r"\S+ is os\.\w+, imported by name before, .* and \d+ more$", said, re.MULTILINE)
+        with pytest.raises(fail.NeverFired) as never, fail.scope({"posix/sqlite/commit": "raise(EIO)"}):
+            pass
+        assert "past it" not in str(never.value)
+
+
+def test_a_scope_says_that_nothing_is_attached() -> None:
+    with fail.attach_posix("posix/io/rename"):
+        pass
+    with (
+        pytest.raises(fail.NeverFired, match=r"it stands nowhere now\); it was detached: arm it while it is"),
+        fail.scope({"posix/io/rename": "raise(EIO)"}),
+    ):
+        pass
+    with (
+        pytest.raises(fail.UnknownFailpoint, match="while fail.attach_posix"),
+        fail.scope({"posix/io/renam": "raise(EIO)"}),
+    ):
+        pass
