@@ -130,9 +130,12 @@ def _is_stdlib(file: str) -> bool:
 
 
 def text_of(error: BaseException) -> str:
-    """The traceback as text, and nothing kept alive by its frames."""
+    """The traceback from the first line that is not failpy's own, as text; its frames keep nothing alive."""
     try:
-        text = "".join(traceback.format_exception(error))
+        whole = traceback.TracebackException.from_exception(error)
+        begin = next((i for i, each in enumerate(whole.stack) if not each.filename.startswith(_OURS)), 0)
+        del whole.stack[:begin]
+        text = "".join(whole.format())
     except Exception:  # somebody's `__str__` or `__cause__` may do anything
         text = f"{type(error).__qualname__}, which cannot be shown"
     for each in chain_of(error):

@@ -127,6 +127,7 @@ def test_a_failure_is_told_with_what_reproduces_it(tmp_path: Path) -> None:
     case = report.failures[0]
     assert (case.again, case.flaky, case.hits) == ("failed", False, 2)
     assert case.where == f"{__file__}:{check.__code__.co_firstlineno + 2}"
+    assert case.traceback.startswith(f'Traceback (most recent call last):\n  File "{__file__}"')
     with pytest.raises(ExceptionGroup) as raised:
         report.raise_for_failures()
     (error,) = raised.value.exceptions

@@ -888,7 +888,7 @@ def test_tracebacks_that_cannot_be_shown(name: str, monkeypatch: pytest.MonkeyPa
         def __cause__(self) -> Any:  # type: ignore[override]
             raise RuntimeError
 
-    monkeypatch.setattr("failpy._outcome.traceback.format_exception", lambda error: 1 / 0)
+    monkeypatch.setattr("traceback.TracebackException.from_exception", lambda error: 1 / 0)
     (case,) = fail.explore(lambda: fail.point(name).hit() and None, points=name).cases
     assert case.traceback == "Injected, which cannot be shown"
 
