@@ -1,12 +1,16 @@
 """A watcher that is killed between doing its work and noting that it did.
 
-    python examples/watch.py
+    python examples/watch.py            the failpoint and the hit are given by hand
+    python examples/watch.py explore    they are found
 
 The watcher follows an append-only table of events. It ships the item of each event, then saves the
 revision it has reached, so that it can go on from there after a restart. The failpoint
 `watch.before_save` stands between the two, and the demonstration kills the process right there:
 `kill` is SIGKILL, so no `finally`, no `atexit` and no rollback of ours runs. Then it starts the
 watcher again and looks at what the databases say, once for `follow` and once for `follow_fixed`.
+
+`explore` knows nothing of that place. It attaches failpoints to the calls of the operating system
+beneath the watcher, kills it at each of them in turn, and then lets each of them fail.
 
 The exit status is 0 when everything came out as told. To be the one who kills and restarts:
 
@@ -25,7 +29,10 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import closing, redirect_stdout, suppress
+from io import StringIO
+from itertools import count
 from pathlib import Path
 
 from failpy import fail, failpoint
@@ -71,6 +78,16 @@ def save(database: sqlite3.Connection, revision: int) -> None:
 def reached(database: sqlite3.Connection) -> int:
     (revision,) = database.execute("SELECT coalesce(max(revision), 0) FROM progress").fetchone()
     return int(revision)
+
+
+def watch(directory: Path, *, fixed: bool) -> list[str]:
+    """Be one watcher, from its start to its end, and return what has been shipped."""
+    with closing(Shop(directory, fixed=fixed)) as shop:
+        print(f"process {os.getpid()} goes on after revision {reached(shop.progress)}", flush=True)
+        follow_fixed(shop) if fixed else follow(shop)
+        shipped = shop.shipped()
+        print(f"  up to date, shipped {', '.join(shipped)}")
+        return shipped
 
 
 class Shop:
@@ -157,30 +174,76 @@ def look(directory: str, *, fixed: bool) -> tuple[int, list[str]]:
     return revision, items
 
 
+def explore(*, fixed: bool) -> list[str]:
+    """Let a watcher die, then fail, at every call of the system; return what is not as told."""
+
+    def run(directory: Path) -> list[str]:
+        with redirect_stdout(StringIO()):
+            return watch(directory, fixed=fixed)
+
+    def check(directory: Path) -> None:
+        shipped = run(directory)
+        assert shipped == ITEMS, f"shipped {', '.join(shipped)}"
+
+    with fail.attach_posix(), tempfile.TemporaryDirectory(prefix="watch-") as parent:
+        directories = (Path(parent, str(number)) for number in count())
+
+        def body() -> None:
+            directory = next(directories)
+            with suppress(OSError, sqlite3.Error):
+                check(directory)
+                return
+            check(directory)  # it has given up, and is started again
+
+        name, depth = ("follow_fixed", 2) if fixed else ("follow", 1)
+        print(f"\n{name}(), killed at every call of the system{' and again' * fixed}:")
+        killed = fail.explore_crashes(run, check, points="posix/*", depth=depth)
+        print(textwrap.indent(str(killed), "  "))
+        print(f"\n{name}(), with every error of every call:")
+        failing = fail.explore(body, points="posix/*")
+        print(textwrap.indent(str(failing), "  "))
+
+    for report in (killed, failing):
+        if report.failures:
+            print_by_hand(report.failures[0].text or "")
+    expected = {"passed"} if fixed else {"passed", "failed"}
+    return [
+        f"{name}: {what}: expected {expected}, got {report.counts}"
+        for what, report in {"killed": killed, "with errors": failing}.items()
+        if set(report.counts) != expected
+    ]
+
+
+def print_by_hand(terms: str) -> None:
+    """Print the commands of one crash and the restart after it."""
+    command = f"{shlex.quote(sys.executable)} {shlex.quote(sys.argv[0])} follow shop"
+    print("\nBy hand (with --fixed for the other version, and in a new directory):")
+    print(f"  FAILPY_FAILPOINTS={shlex.quote(terms)} {command}")
+    print(f"  {command}")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Kill a watcher between its work and its note.")
     commands = parser.add_subparsers(dest="command")
     watcher = commands.add_parser("follow", help="be one watcher, instead of the demonstration")
     watcher.add_argument("directory", type=Path, help="where the databases are, or will be")
     watcher.add_argument("--fixed", action="store_true", help="ship and save in one transaction")
+    commands.add_parser("explore", help="find what goes wrong, with no failpoint named by hand")
     options = parser.parse_args()
 
     if options.command == "follow":
-        with closing(Shop(options.directory, fixed=options.fixed)) as shop:
-            print(f"process {os.getpid()} goes on after revision {reached(shop.progress)}", flush=True)
-            follow_fixed(shop) if options.fixed else follow(shop)
-            print(f"  up to date, shipped {', '.join(shop.shipped())}")
+        with fail.attach_posix():  # what the exploration prints can then be armed here
+            watch(options.directory, fixed=options.fixed)
         return 0
     if os.environ.get("FAILPY", "").strip().lower() == "off":
         print("FAILPY=off: failpoints are compiled out, so nothing gets killed", file=sys.stderr)
         return 1
 
-    mistakes = demonstrate(fixed=False) + demonstrate(fixed=True)
-    script = shlex.quote(sys.argv[0])
-    print("\nBy hand (with --fixed for the other version, and in a new directory):")
-    python = shlex.quote(sys.executable)
-    print(f"  FAILPY_FAILPOINTS='{TERMS}' {python} {script} follow shop")
-    print(f"  python {script} follow shop")
+    if options.command == "explore":
+        mistakes = explore(fixed=False) + explore(fixed=True)
+    else:
+        mistakes = demonstrate(fixed=False) + demonstrate(fixed=True)
+        print_by_hand(TERMS)
     for mistake in mistakes:
         print(f"not as told: {mistake}", file=sys.stderr)
     return 1 if mistakes else 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -32,7 +34,7 @@ def watch(
         env=kept | environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=140,
         check=False,
     )
 
@@ -103,8 +105,45 @@ def test_a_story_that_comes_out_differently_is_an_exit_status(tmp_path: Path) ->
     assert "not as told: follow: revision and shipments after the crash" in done.stderr
 
 
-def test_with_failpoints_compiled_out_it_says_so(tmp_path: Path) -> None:
-    done = watch(tmp_path, FAILPY="off")
+def test_the_exploration_finds_the_double_shipment_and_no_fault_of_the_fixed_version(tmp_path: Path) -> None:
+    explored = watch(tmp_path, "explore")
+
+    assert (explored.returncode, explored.stderr) == (0, "")
+    assert "watch." not in " ".join(re.findall("FAILPY_FAILPOINTS=.*?'.*?'", explored.stdout))
+    faulty, _, fixed = explored.stdout.partition("follow_fixed()")
+    assert faulty.count("FAILED AssertionError: shipped lamp, lamp, chair, desk, clock, globe") == 2
+    assert "FAILED" not in fixed
+    assert re.findall(r"explored (\d+) cases of . failpoints: (\d+) passed$", fixed, re.MULTILINE)
+
+    killing, raising = re.findall(r"^  (FAILPY_FAILPOINTS=.*) follow shop$", faulty, re.MULTILINE)
+    assert "kill" in killing
+    assert "raise" in raising
+    for replay, status in (killing, -signal.SIGKILL), (raising, 1):
+        variable, _, terms = shlex.split(replay)[0].partition("=")
+        for version in [], ["--fixed"]:
+            shop = tmp_path / f"{status}{version}"
+            ended = watch(tmp_path, "follow", str(shop), *version, **{variable: terms})
+            assert (ended.returncode, "armed in vain" in ended.stderr) == (status, False)
+
+            assert watch(tmp_path, "follow", str(shop), *version).returncode == 0
+            assert shipped(shop) == (ITEMS if version else ["lamp", *ITEMS])
+
+
+def test_an_exploration_that_finds_nothing_in_the_faulty_version_is_an_exit_status(tmp_path: Path) -> None:
+    script = tmp_path / "watch.py"
+    careless = WATCH.read_text().replace("assert shipped == ITEMS", "assert set(shipped) == set(ITEMS)")
+    script.write_text(careless.replace(" + explore(fixed=True)", ""))
+
+    explored = watch(tmp_path, "explore", script=script)
+
+    assert explored.returncode == 1
+    assert "not as told: follow: killed: expected" in explored.stderr
+    assert "not as told: follow: with errors: expected" in explored.stderr
+
+
+@pytest.mark.parametrize("command", [[], ["explore"]])
+def test_with_failpoints_compiled_out_it_says_so(tmp_path: Path, command: list[str]) -> None:
+    done = watch(tmp_path, *command, FAILPY="off")
 
     assert done.returncode == 1
     assert "FAILPY=off: failpoints are compiled out" in done.stderr
