@@ -29,7 +29,6 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-from collections.abc import Callable
 from contextlib import closing, redirect_stdout, suppress
 from io import StringIO
 from itertools import count
