@@ -32,13 +32,15 @@ _THROUGH = tuple(
 )
 # What it reads is source, for a traceback.
 _READERS = (_STDLIB + "linecache.py", _STDLIB + "tokenize.py")
-# A callback of an event loop has nothing to do with what is below it, and the loop wakes itself up.
-_LOOP = {
+# By file and function. A callback of an event loop has nothing to do with what is below it, the loop wakes
+# itself up, and tempfile tries its folder out once in a process.
+_FUNCTIONS = {
     os.path.join(_STDLIB, "asyncio", "events.py"): {"_run": False},  # noqa: PTH118 - light
     os.path.join(_STDLIB, "asyncio", "selector_events.py"): {  # noqa: PTH118 - light
         "_read_from_self": True,
         "_write_to_self": True,
     },
+    _STDLIB + "tempfile.py": {"_get_default_tempdir": True},
 }
 
 # By file: whether it is a tool's (True) or the program's (False); None when its caller decides.
@@ -53,8 +55,8 @@ def is_tool(frame: FrameType | None) -> bool:
             verdict = _verdicts[file]
         except KeyError:
             verdict = _verdicts[file] = _judge(file, frame)
-        if verdict is None and file in _LOOP:
-            verdict = _LOOP[file].get(frame.f_code.co_name)
+        if verdict is None and file in _FUNCTIONS:
+            verdict = _FUNCTIONS[file].get(frame.f_code.co_name)
         if verdict is not None:
             return verdict
         frame = frame.f_back

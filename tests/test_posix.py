@@ -961,6 +961,18 @@ def test_source_read_for_a_traceback_is_not_the_programs(tmp_path: Path, attache
         assert linecache.getline(str(tmp_path / "a.py"), 1) == "one line\n"
 
 
+def test_the_search_for_the_folder_of_temporary_files_is_not_the_programs(
+    monkeypatch: pytest.MonkeyPatch, attached: Any
+) -> None:
+    """It is made once in a process: the first run of a program would differ from those that follow."""
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    points = dict.fromkeys(CALLS, "off")
+    with fail.scope(points) as scope:
+        folder = tempfile.mkdtemp()
+    os.rmdir(folder)
+    assert [(each.point, each.nth) for each in scope.trace] == [("posix/io/mkdir", 1)]
+
+
 def test_imports_are_never_hit_but_what_a_module_does_is(
     tmp_path: Path, attached: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
