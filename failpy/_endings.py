@@ -21,6 +21,8 @@ _TOLD = 20
 _REACHED = "reached the test"
 # Where a thread begins: what gets there was handled by nobody.
 _BOTTOMS = tuple(name.replace("/", os.sep) for name in ("/threading.py", "/concurrent/futures/thread.py"))
+# What came no further than there was called from C, as a file is by its buffer, and handled there.
+_FROM_C = os.path.join(os.path.dirname(__file__), "_posix_file.py")  # noqa: PTH118, PTH120 - light
 
 
 class Ending(NamedTuple):
@@ -110,6 +112,8 @@ class Endings:
             return Ending(_REACHED)
         if code.co_filename.endswith(_BOTTOMS):
             return Ending("died in a thread")
+        if code.co_filename == _FROM_C:
+            return Ending("handled by the buffer of the file", code)
         return Ending(f"handled by {code.co_qualname} ({code.co_filename}:{traceback.tb_lineno})", code)
 
 

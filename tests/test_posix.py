@@ -24,6 +24,7 @@ import types
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -1201,3 +1202,19 @@ def test_a_scope_says_that_nothing_is_attached() -> None:
         fail.scope({"posix/io/renam": "raise(EIO)"}),
     ):
         pass
+
+
+# --- what becomes of an error ---
+
+
+def test_an_error_that_a_buffer_drops_for_a_second_one_is_not_said_to_be_handled_by_failpy(
+    tmp_path: Path, attached: Any
+) -> None:
+    def body() -> None:
+        with suppress(OSError):
+            (tmp_path / "file").write_text("a line")
+
+    report = fail.explore(body, points={"posix/io/write": ["2*raise(ENOSPC)"]})
+    assert report.cases[0].endings[:1] == (
+        "posix/io/write #1 2*raise(ENOSPC): handled by the buffer of the file",
+    )
