@@ -196,11 +196,9 @@ def explore(*, fixed: bool) -> list[str]:
 
         name, depth = ("follow_fixed", 2) if fixed else ("follow", 1)
         print(f"\n{name}(), killed at every call of the system{' and again' * fixed}:")
-        killed = fail.explore_crashes(run, check, points="posix/*", depth=depth)
-        print(textwrap.indent(str(killed), "  "))
+        killed = shown(fail.explore_crashes(run, check, points="posix/*", depth=depth))
         print(f"\n{name}(), with every error of every call:")
-        failing = fail.explore(body, points="posix/*")
-        print(textwrap.indent(str(failing), "  "))
+        failing = shown(fail.explore(body, points="posix/*"))
 
     for report in (killed, failing):
         if report.failures:
@@ -211,6 +209,14 @@ def explore(*, fixed: bool) -> list[str]:
         for what, report in {"killed": killed, "with errors": failing}.items()
         if set(report.counts) != expected
     ]
+
+
+def shown(report: fail.Report) -> fail.Report:
+    """The report, which is printed too."""
+    print(textwrap.indent(str(report), "  "))
+    if report.stopped is not None:
+        raise KeyboardInterrupt(report.stopped)
+    return report
 
 
 def print_by_hand(terms: str) -> None:
