@@ -237,8 +237,7 @@ def main() -> int:
     options = parser.parse_args()
 
     if options.command == "follow":
-        with fail.attach_posix():  # what the exploration prints can then be armed here
-            watch(options.directory, fixed=options.fixed)
+        watch(options.directory, fixed=options.fixed)
         return 0
     if os.environ.get("FAILPY", "").strip().lower() == "off":
         print("FAILPY=off: failpoints are compiled out, so nothing gets killed", file=sys.stderr)
