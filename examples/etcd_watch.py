@@ -9,7 +9,9 @@ Each is killed by one line of terms and started again. etcd counts how often a k
 version, and so says what was shipped twice.
 
 Then nobody names the place any more: `fail.explore_crashes` kills the watcher at each of its calls to
-the network, `fail.explore` lets each of them fail, and what they find is replayed in a process.
+the network, `fail.explore` lets each of them fail, and what they find is replayed in a process. In how
+many pieces an answer comes, and whether a request whose sender has died is still done, is up to etcd: so
+some numbers differ from run to run, and a report may say that the body is not deterministic.
 
 The exit status is 0 when everything came out as told, 1 when not, and 77 when there is no `etcd` on the
 PATH: that is the one of Debian's package `etcd-server`. To be a watcher, of an etcd of yours:

@@ -8,11 +8,13 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 import failpy
+from failpy import fail
 from tests.surroundings import plain_environ
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -97,6 +99,30 @@ def test_by_hand_against_an_etcd_that_runs(
             second = run(environment, "follow", address, f"ada{version}", *version)
             assert re.findall("ships the (.*)", first) == ["lamp", "chair", "desk"]
             assert "ships" not in second
+
+
+@needs_etcd
+def test_the_fixed_watcher_goes_on_where_a_ghost_has_ended(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", environment["TMPDIR"])
+    monkeypatch.syspath_prepend(EXAMPLES)
+    example = runpy.run_path(str(EXAMPLES / "etcd_watch.py"))
+    shop, order_all, follow_fixed = (example[name] for name in ("Shop", "order_all", "follow_fixed"))
+    with (
+        runpy.run_path(str(EXAMPLES / "etcd_server.py"))["etcd"]() as address,
+        closing(shop(address, "ada")) as ghost,
+        closing(shop(address, "ada")) as watcher,
+    ):
+        order_all(address)
+
+        def haunt(_: object) -> None:
+            follow_fixed(ghost)
+
+        with fail.scope({"watch.before_save": 1 * fail.Call(haunt)}):
+            follow_fixed(watcher)
+
+        assert watcher.shipped() == dict.fromkeys(["lamp", "chair", "desk"], 1)
 
 
 @needs_etcd
