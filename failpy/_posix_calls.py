@@ -47,8 +47,9 @@ _FULL, _IOERR, _LOCKED = map(_sqlite, ("database or disk is full", "disk I/O err
 CALLS = {
     "posix/io/open": _call("ENOENT EACCES EMFILE ENOSPC EROFS EIO ENFILE EDQUOT EISDIR", returns=Any),
     "posix/io/read": _call("EIO ESTALE", "return(0)", "return(1)", returns=int),
+    # Twice, since a file that is closed tries once more to write what it could not.
     "posix/io/write": _call(
-        "ENOSPC EIO EDQUOT EFBIG EPIPE", "return(1)", "1*return(1)->1*raise(ENOSPC)", returns=int
+        "ENOSPC EIO EDQUOT EFBIG EPIPE", "return(1)", "1*return(1)->2*raise(ENOSPC)", returns=int
     ),
     "posix/io/fsync": _call("EIO ENOSPC EDQUOT"),
     "posix/io/truncate": _call("EIO EFBIG EACCES EROFS"),
