@@ -14,7 +14,6 @@ from typing import Literal
 
 from failpy._agenda import Bounds
 from failpy._candidates import Points
-from failpy._context import declare_variable
 from failpy._crash_process import why_not_fork
 from failpy._crash_stage import Stage
 from failpy._crash_state import Reused, States
@@ -23,7 +22,9 @@ from failpy._errors import FailpointError
 from failpy._exploration_report import Report
 from failpy._explore import prepared
 from failpy._literals import shown
+from failpy._probe import Probe
 from failpy._progress import progressing
+from failpy._schedule import Schedule
 
 __all__ = ["explore_crashes"]
 
@@ -103,11 +104,12 @@ def explore_crashes(
     _, rules = prepared(points=points, depth=depth, limit=limit, budget=budget, timeout=timeout, seed=seed)
     why = why_not_fork() if method is None else None
     notes = () if why is None else (f"each process was spawned, since a fork is not safe: {why}",)
-    # Else each forked child would import them, and asyncio with the first.
-    declare_variable()
-    for name in ("failpy._carriers", "ctypes"):
-        with suppress(ImportError):
-            import_module(name)
+    # Else each forked child would import what an open scope needs, and compile what an armed point does.
+    with suppress(ImportError):
+        import_module("ctypes")
+    probe = Probe(rules.suspects, Schedule(), seed)
+    probe.open()
+    probe.close()
     tree = CrashTree(rules, Bounds(depth, False, limit, budget, seed), notes, tears=tear)
     default = "fork" if why is None else "spawn"
     with (
