@@ -15,7 +15,7 @@ from typing import Any
 from failpy._context import inside
 from failpy._failures import chain_of
 from failpy._gate import event_loop
-from failpy._outcome import Injection, Outcome, Rules, escapes, place_of, portable, text_of
+from failpy._outcome import Injection, Outcome, Rules, escapes, let_go, place_of, portable, text_of
 from failpy._probe import Note, Probe
 from failpy._schedule import Schedule
 from failpy._surroundings import Exited, Surroundings, left_open, without_exit
@@ -111,6 +111,11 @@ class _Run:
             said = TimeoutError(f"the body did not end within {limit:g} s, and was stopped")
             said.__traceback__ = error.__traceback__
         raised = said or error
+        kept = {id(each) for each in chain_of(raised)}
+        for each in probe.errors:
+            if id(each) not in kept:
+                # A fault may be an instance, which outlives its case.
+                each.__traceback__ = None
         leaks = (*self.open, *(self._before.leaks() if self._before is not None else ()))
         return Outcome(
             verdict=self._verdict(error, said),
@@ -160,8 +165,11 @@ def run(
         note: Told of each hit before its action.
     """
     outcome = _once(body, schedule, rules, home or body, note)
+    let_go(outcome.error)
     if rules.confirms and schedule and outcome.verdict == "failed":
-        return replace(outcome, again=_once(body, schedule, rules, home or body, note).verdict)
+        again = _once(body, schedule, rules, home or body, note)
+        let_go(again.error)
+        return replace(outcome, again=again.verdict)
     return outcome
 
 
@@ -190,8 +198,11 @@ def run_remotely(body: Body, schedule: Schedule, rules: Rules) -> Outcome:
 async def run_async(body: Callable[[], Awaitable[object]], schedule: Schedule, rules: Rules) -> Outcome:
     """The async twin of `run`, under asyncio and trio."""
     outcome = await _once_async(body, schedule, rules)
+    let_go(outcome.error)
     if rules.confirms and schedule and outcome.verdict == "failed":
-        return replace(outcome, again=(await _once_async(body, schedule, rules)).verdict)
+        again = await _once_async(body, schedule, rules)
+        let_go(again.error)
+        return replace(outcome, again=again.verdict)
     return outcome
 
 

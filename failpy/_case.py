@@ -22,7 +22,8 @@ class Case:
             `"escaped"`: an injected exception came out of it, and `may_escape` allows that. `"missed"`:
             it returned, but a fault was never injected, because its hit did not happen. `"timed out"`;
             `"exited"`: it called `os._exit`. `"crashed"`: its process ended in another way.
-        error: What it raised, or None.
+        error: What it raised, or None. With its traceback in the first 1,000 cases that raised something,
+            whose frames have let go of what they knew; in all, `traceback` has the text.
         is_fault: Whether that is an injected exception itself, which nothing has handled.
         where: The line that raised it, as `file:line`, or `""`.
         traceback: The traceback, as text, or `""`.

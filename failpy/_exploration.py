@@ -11,6 +11,7 @@ from failpy._agenda import Agenda, Bounds
 from failpy._case import Case
 from failpy._divergence import divergence
 from failpy._exploration_report import Report
+from failpy._failures import chain_of
 from failpy._faults import persisting, schedule_terms, span
 from failpy._outcome import Injection, Outcome, Rules
 from failpy._schedule import Schedule
@@ -19,15 +20,32 @@ from failpy._terms import Terms
 __all__ = ["Exploration", "Plan"]
 
 _TOLD = 20
+_TRACEBACKS = 1000
+
+_Key = tuple[str, int, int, bool]
 
 
 class _At(NamedTuple):
-    """One fault of a case."""
+    """One fault of a case.
+
+    Attributes:
+        point: Where.
+        nth: At which hit of it.
+        which: Which of the faults of the point it is.
+        stays: Whether it comes at all later hits as well.
+        fault: It.
+    """
 
     point: str
     nth: int
-    fault: Terms
+    which: int
     stays: bool
+    fault: Terms
+
+    @property
+    def key(self) -> _Key:
+        """What says it all without the terms, which are slow to compare."""
+        return self[:4]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,9 +64,9 @@ class Plan:
     index: int
 
     @property
-    def key(self) -> frozenset[_At]:
+    def key(self) -> frozenset[_Key]:
         """What makes two plans the same."""
-        return frozenset(self.faults)
+        return frozenset(each.key for each in self.faults)
 
     @property
     def schedule(self) -> Schedule:
@@ -60,13 +78,14 @@ class Plan:
             terms[name] = persisting(chain) if own[-1].stays else chain
         return Schedule(terms)
 
-    def smaller(self) -> Iterator[frozenset[_At]]:
+    def smaller(self) -> Iterator[frozenset[_Key]]:
         """The keys of the cases with one fault less, or with one that does not stay."""
         for each in self.faults:
-            if len(self.faults) > 1:
-                yield self.key - {each}
+            others = self.key - {each.key}
+            if others:
+                yield others
             if each.stays:
-                yield (self.key - {each}) | {each._replace(stays=False)}
+                yield others | {each._replace(stays=False).key}
 
 
 class Exploration:
@@ -83,11 +102,12 @@ class Exploration:
         self._agenda: Agenda[Plan] = Agenda(bounds)
         self._faults: dict[str, tuple[Terms, ...]] = {}
         self._recording: Outcome | None = None
-        self._seen: set[frozenset[_At]] = set()
+        self._seen: set[frozenset[_Key]] = set()
         self._cases: dict[int, Case] = {}
-        self._failed: dict[frozenset[_At], Case] = {}
+        self._failed: dict[frozenset[_Key], Case] = {}
         self._begun: dict[Plan, int] = {}
         self._notes: list[str] = []
+        self._raised = 0
 
     @property
     def stopped(self) -> str | None:
@@ -122,7 +142,8 @@ class Exploration:
                 self._notes.append(
                     f"failpoint {name!r} was left out: each of its faults would end or halt the process"
                 )
-            self._faults.setdefault(name, faults)
+            if name not in self._faults:
+                self._faults[name] = tuple(dict.fromkeys(each for each in faults if span(each)))
         for name in outcome.outside:
             note = f"failpoint {name!r} was left alone: it is armed around the exploration"
             if note not in self._notes:
@@ -136,11 +157,12 @@ class Exploration:
             before[name] += 1
             if index < start or index in taken or name in staying:
                 continue
-            for fault in self._faults.get(name, ()):
-                self._plan(Plan((*faults, _At(name, before[name], fault, False)), outcome.names, index))
+            for which, fault in enumerate(self._faults.get(name, ())):
+                at = _At(name, before[name], which, False, fault)
+                self._plan(Plan((*faults, at), outcome.names, index))
 
     def _plan(self, plan: Plan) -> None:
-        if plan.key not in self._seen and all(span(each.fault) for each in plan.faults):
+        if plan.key not in self._seen:
             self._seen.add(plan.key)
             self._agenda.add(plan)
 
@@ -158,6 +180,10 @@ class Exploration:
     def take(self, plan: Plan, outcome: Outcome) -> Case:
         """What a case came to; what follows from it is planned."""
         self._learn(outcome)
+        self._raised += outcome.error is not None
+        if self._raised > _TRACEBACKS:
+            for error in chain_of(outcome.error):
+                error.__traceback__ = None
         done = {(each.point, each.nth): each for each in outcome.injections}
         missing = [each for each in plan.faults if (each.point, each.nth) not in done]
         case = Case(

@@ -15,7 +15,17 @@ from failpy._failures import chain_of
 from failpy._suspects import Suspects
 from failpy._terms import Terms
 
-__all__ = ["Injection", "Outcome", "Rules", "Transported", "place_of", "portable"]
+__all__ = [
+    "Injection",
+    "Outcome",
+    "Rules",
+    "Transported",
+    "escapes",
+    "let_go",
+    "place_of",
+    "portable",
+    "text_of",
+]
 
 _OURS = str(Path(__file__).parent)
 _STDLIB = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120 - as in _posix_caller
@@ -141,6 +151,20 @@ def text_of(error: BaseException) -> str:
     for each in chain_of(error):
         traceback.clear_frames(each.__traceback__)
     return text
+
+
+def let_go(error: BaseException | None) -> None:
+    """Keep nothing alive by failpy's own frames around a run that is over, whose exception is kept."""
+    for each in chain_of(error):
+        # A frame keeps the one that called it, which had not ended when the traceback was cleared.
+        frame = each.__traceback__.tb_frame if each.__traceback__ is not None else None
+        while frame is not None:
+            if frame.f_code.co_filename.startswith(_OURS):
+                try:
+                    frame.clear()
+                except RuntimeError:  # it still runs, and so does what called it
+                    break
+            frame = frame.f_back
 
 
 def escapes(error: BaseException, injected: Iterable[BaseException], may: MayEscape) -> bool:

@@ -94,15 +94,16 @@ class Probe(Scope):
         settle(self, found)
 
     def record(self, hit: Hit[Any]) -> None:
-        """Take notice of a hit. Of points that are only observed, no more than the name is kept."""
+        """Take notice of a hit. Of one that gets no fault, no more than the name is kept."""
+        fires = hit.chosen is not None and hit.chosen.action != "off"
         with self._counting:
             if hit.point in self._suspects:
                 self.names.append(hit.point)
-            if hit.chosen is not None and hit.chosen.action != "off" and len(self.fired) < _KEPT:
+            if fires and len(self.fired) < _KEPT:
                 self.fired.append((len(self.names) - 1, hit))
             if self._note is not None:
                 self._note(hit)
-        if not hit.activation.passive:
+        if fires:
             super().record(hit)
 
     def injected(self, hit: Hit[Any], error: BaseException) -> None:

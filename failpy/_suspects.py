@@ -35,10 +35,11 @@ class Suspects:
         TermSyntaxError: when a fault is malformed text.
     """
 
-    __slots__ = ("_faults", "_matched", "_patterns")
+    __slots__ = ("_checked", "_faults", "_matched", "_patterns")
 
     def __init__(self, points: Points, faults: Iterable[Fault] | None) -> None:
         self._matched: dict[str, str | None] = {}
+        self._checked: dict[str, tuple[Terms, ...]] = {}
         self._faults = None if faults is None else _surviving("*", faults)
         own = points if isinstance(points, Mapping) else dict.fromkeys(several(points))
         if self._faults is not None and isinstance(points, Mapping):
@@ -70,6 +71,12 @@ class Suspects:
             ReturnTypeError: when a fault returns what is not of the type of the point.
             TermSyntaxError: when a fault names an exception that cannot be found.
         """
+        # Each case asks for every point that it hits.
+        if name not in self._checked:
+            self._checked[name] = self._survivable(name)
+        return self._checked[name]
+
+    def _survivable(self, name: str) -> tuple[Terms, ...]:
         pattern = self._pattern(name)
         own = None if pattern is None else self._patterns[pattern]
         found = own or self._faults or faults_of(name)

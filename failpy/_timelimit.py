@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from faulthandler import dump_traceback
 from types import FrameType
 from typing import Any, TypeVar
@@ -85,14 +85,15 @@ def _give_up(seconds: float) -> None:
 
 def _abandoned(seconds: float, call: Callable[[], T]) -> T:
     results: list[T] = []
-    context = copy_context()
-
-    def run() -> None:
-        results.append(context.run(call))
-
-    thread: Any = threading.Thread(target=run, name="failpy-case", daemon=True)
+    # No closure: its cells would live as long as the frames of what the call gives.
+    arguments = (results, copy_context(), call)
+    thread: Any = threading.Thread(target=_run, args=arguments, name="failpy-case", daemon=True)
     thread.start()
     thread.join(seconds)
     if not results:
         raise TimeUp
     return results[0]
+
+
+def _run(results: list[T], context: Context, call: Callable[[], T]) -> None:
+    results.append(context.run(call))

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import io
 import multiprocessing
 import os
 import signal
 import sys
+import weakref
 from collections.abc import Awaitable, Callable
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
 import trio
 
-from failpy import _progress, _workers, fail, failpoint
+from failpy import _exploration, _progress, _suspects, _workers, fail, failpoint
+from failpy._activation import Activation
+from failpy._faults import faults_of
+from failpy._hit import Hit
+from failpy._observer import observing
 from failpy._outcome import Outcome, portable
+from failpy._probe import Probe
 from failpy._registry import armed
+from failpy._terms import Terms
 
 LOOPS: list[Any] = [pytest.param(asyncio.run, id="asyncio"), pytest.param(trio.run, id="trio")]
 
@@ -281,6 +290,110 @@ def test_workers_that_never_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "no worker of the executor has answered" in str(report)
     with pytest.raises(TimeoutError):
         report.raise_for_failures()
+
+
+# --- what is kept ---
+
+
+class State:
+    """Something that a body works with."""
+
+
+def alive(*types: type) -> int:
+    gc.collect()
+    return sum(isinstance(each, types) for each in gc.get_objects())
+
+
+def ways() -> list[Any]:
+    async def arun(explored: Callable[[], None], **options: Any) -> fail.Report:
+        async def awaited() -> None:
+            explored()
+
+        return await fail.aexplore(awaited, **options)
+
+    return [
+        pytest.param(fail.explore, id="in the main thread"),
+        pytest.param(lambda *args, **options: in_thread(fail.explore, *args, **options), id="in a thread"),
+        pytest.param(lambda *args, **options: asyncio.run(arun(*args, **options)), id="under asyncio"),
+        pytest.param(lambda *args, **options: trio.run(lambda: arun(*args, **options)), id="under trio"),
+    ]
+
+
+def in_thread(call: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(functools.partial(call, *args, **options)).result()
+
+
+@pytest.mark.parametrize("explore", ways())
+@pytest.mark.parametrize("end", ["passes", "fails", "escapes"])
+def test_a_case_keeps_nothing_but_itself(
+    name: str, explore: Callable[..., fail.Report], end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(observing, "now", ())  # the plugin remembers the last thousand hits of a test
+    states = []
+
+    def explored() -> None:
+        state = State()
+        states.append(weakref.ref(state))
+        try:
+            for _ in range(3):
+                fail.point(name).hit()
+        except OSError:
+            if end == "fails":
+                raise ValueError("lost") from None
+            if end == "escapes":
+                raise
+
+    # Instances live as long as who gave them.
+    faults = [OSError(number, "given") for number in range(10)]
+    before = alive(Probe, Hit, Activation)
+    report = explore(explored, points={name: faults}, may_escape=end == "escapes")
+    assert sum(report.counts.values()) == 30
+    assert alive(Probe, Hit, Activation) == before
+    assert [state() for state in states] == [None] * len(states)
+    if end == "passes":
+        assert [each.__traceback__ for each in faults] == [None] * 10
+
+
+def test_tracebacks_are_kept_of_so_many_failures(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_exploration, "_TRACEBACKS", 4)
+
+    def explored() -> None:
+        for _ in range(10):
+            with fail.point(name):
+                pass
+
+    report = fail.explore(explored, points=name)
+    errors = [case.error for case in report.cases]
+    assert [error is not None and error.__traceback__ is not None for error in errors] == [True] * 4 + [
+        False
+    ] * 6
+    assert all("in explored" in case.traceback for case in report.cases)
+
+
+def test_the_faults_of_a_point_are_looked_up_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(_suspects, "faults_of", lambda name: asked.append(name) or faults_of(name))
+    compared = []
+    same = Terms.__eq__
+
+    def __eq__(one: Terms, other: object) -> bool:
+        compared.append(one)
+        return same(one, other)
+
+    monkeypatch.setattr(Terms, "__eq__", __eq__)
+
+    point = fail.point(name, faults=tuple(f"raise(OSError({number}))" for number in range(5)))
+
+    def explored() -> None:
+        for _ in range(4):
+            with suppress(OSError):
+                point.hit()
+
+    assert fail.explore(explored, points=name, depth=2).counts == {"passed": 20 + 6 * 25}
+    assert asked == [name]
+    # Those of one point with each other, and not those of one case with those of another.
+    assert len(compared) < 5 * 10
 
 
 # --- a bar ---
