@@ -9,7 +9,7 @@ import re
 import sys
 
 from benchmarks.rows import ROWS
-from benchmarks.table import LEGEND, Table
+from benchmarks.table import LEGEND, Table, figures
 from benchmarks.timing import Effort
 
 
@@ -40,7 +40,7 @@ def main() -> int:
         results.append(row.measure(quick if options.quick else usual))
         table.add(results[-1])
     missed = sum(not result.passed for result in results)
-    print(f"\n{LEGEND}\n\n{missed or 'no'} of {len(results)} rows missed the bar")
+    print(f"\n{LEGEND}\n{figures(results)}\n\n{missed or 'no'} of {len(results)} rows missed the bar")
     return 1 if missed else 0
 
 

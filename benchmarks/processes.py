@@ -12,7 +12,7 @@ from pathlib import Path
 import failpy
 from benchmarks.timing import Clock
 
-__all__ = ["crowd", "fresh_import"]
+__all__ = ["answering", "crowd", "environment", "fresh_import"]
 
 
 def environment() -> dict[str, str]:
@@ -33,9 +33,9 @@ def fresh_import(_seconds: float, *, statement: str) -> Iterator[Clock]:
 
 
 @contextmanager
-def crowd(seconds: float, *, count: int, statement: str) -> Iterator[Clock]:
-    """A statement about one point among many: every round runs it in the process of the crowd."""
-    command = [sys.executable, "-m", "benchmarks.crowd", str(count), statement, str(seconds)]
+def answering(module: str, *arguments: str) -> Iterator[Clock]:
+    """A process that runs a round for every line of input, and answers with the time of one execution."""
+    command = [sys.executable, "-m", module, *arguments]
     with subprocess.Popen(
         command, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -49,3 +49,10 @@ def crowd(seconds: float, *, count: int, statement: str) -> Iterator[Clock]:
 
         yield clock
         # Popen closes its input on the way out, which ends it.
+
+
+@contextmanager
+def crowd(seconds: float, *, count: int, statement: str) -> Iterator[Clock]:
+    """A statement about one point among many: every round runs it in the process of the crowd."""
+    with answering("benchmarks.crowd", str(count), statement, str(seconds)) as clock:
+        yield clock

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from benchmarks import processes, sides
+from benchmarks import explorations, processes, sides
 from benchmarks.shapes import FUNCTION, SHAPES
 from benchmarks.timing import Effort, Samples, Side, interleave
 
@@ -27,6 +28,8 @@ class Row:
         theirs: The side that it is compared with.
         builds: How many builds, if not as many as usual.
         rounds: How many rounds in each, if not as many as usual.
+        unit: What is measured; nanoseconds unless given.
+        told: Says the same in absolute figures, which are no bar.
     """
 
     name: str
@@ -36,6 +39,8 @@ class Row:
     theirs: Side
     builds: int | None = None
     rounds: int | None = None
+    unit: str = ""
+    told: Callable[[Samples], str] | None = None
 
     def measure(self, effort: Effort) -> Result:
         """Measure the row. One that misses its bar is measured up to 3 times more.
@@ -84,6 +89,32 @@ def imports(what: str, statement: str, bar: float | None) -> Row:
     ours = partial(processes.fresh_import, statement=statement)
     theirs = partial(processes.fresh_import, statement=against)
     return Row(what, against, bar, ours, theirs, builds=16, rounds=1)
+
+
+def crash(method: str) -> Row:
+    return Row(
+        f"a case of fail.explore_crashes, {method}",
+        "two bare processes",
+        None,
+        partial(explorations.crash_case, method=method, alone=False),
+        partial(explorations.crash_case, method=method, alone=True),
+        builds=4,
+        rounds=3,
+        told=explorations.cases_a_second,
+    )
+
+
+def keeps(against: str, bar: float, what: str) -> Row:
+    return Row(
+        "kept by one of 10,000 passed cases",
+        against,
+        bar,
+        partial(explorations.kept, what="10000"),
+        partial(explorations.kept, what=what),
+        builds=2,
+        rounds=1,
+        unit="B",
+    )
 
 
 undecorated = partial(sides.undecorated, shape=FUNCTION)
@@ -140,4 +171,25 @@ ROWS = (
     imports("import failpy", "import failpy", 1.25),
     # What failpy imports no sooner than the first scope opens is paid here.
     imports("import failpy, first scope", "import failpy\nwith failpy.scope(): pass", None),
+    Row(
+        "recording a body of 100 hits",
+        "the body with nothing armed",
+        None,
+        explorations.recorded,
+        explorations.body_alone,
+        told=explorations.us_a_hit,
+    ),
+    Row(
+        "a case of fail.explore, 100 hits",
+        "the body with nothing armed",
+        None,
+        explorations.explored,
+        explorations.body_alone,
+        rounds=5,
+        told=explorations.cases_a_second,
+    ),
+    crash("fork"),
+    crash("spawn"),
+    keeps("by one of 1,000", 1.05, "1000"),
+    keeps("by a copy of the cases alone", 1.05, "copy"),
 )

@@ -6,17 +6,17 @@ from collections.abc import Sequence
 
 from benchmarks.rows import ATTEMPTS, Result
 
-__all__ = ["Table"]
+__all__ = ["Table", "figures"]
 
 TITLES = ("measured", "ns", "compared with", "ns", "ratio", "best", "half within", "bar", "")
-WIDTHS = (30, 9, 33, 9, 6, 6, 14, 5, 0)
+WIDTHS = (37, 11, 33, 11, 6, 6, 14, 5, 0)
 RIGHT = {1, 3, 4, 5, 7}
 
 LEGEND = f"""\
 Both sides are built anew several times and run in turns, in short rounds. ns: the median round, of
-one execution. ratio: the median over the builds, which the bar judges. best: the ratio of the
-fastest builds. half within: the quartiles of the ratio over the builds. A row that misses its bar
-is measured up to {ATTEMPTS - 1} times more, the best median is kept, and the row says how often."""
+one execution; with a B, bytes. ratio: the median over the builds, which the bar judges. best: the
+ratio of the fastest builds. half within: the quartiles of the ratio over the builds. A row that misses
+its bar is measured up to {ATTEMPTS - 1} times more, the best median is kept, and the row says how often."""
 
 
 class Table:
@@ -43,9 +43,9 @@ class Table:
         self._print(
             (
                 self._code(row.name),
-                f"{ours:,.0f}",
+                self._amount(ours, row.unit),
                 self._code(row.against),
-                f"{theirs:,.0f}",
+                self._amount(theirs, row.unit),
                 f"{samples.ratio:.2f}",
                 f"{samples.best_ratio:.2f}",
                 f"{low:.2f} to {high:.2f}",
@@ -53,6 +53,9 @@ class Table:
                 verdict,
             )
         )
+
+    def _amount(self, number: float, unit: str) -> str:
+        return f"{number:,.0f} {unit}".rstrip()
 
     def _code(self, text: str) -> str:
         return f"`{text}`" if self._markdown and "(" in text else text
@@ -66,3 +69,13 @@ class Table:
             for column, (cell, width) in enumerate(zip(cells, WIDTHS, strict=True))
         ]
         print("  ".join(aligned).rstrip(), flush=True)
+
+
+def figures(results: Sequence[Result]) -> str:
+    """The absolute figures among the results, a line each."""
+    lines = [
+        f"{result.row.name}: {result.row.told(result.samples)}"
+        for result in results
+        if result.row.told is not None
+    ]
+    return "".join(f"\n{line}" for line in ("In this run, on this machine:", *lines)) if lines else ""
