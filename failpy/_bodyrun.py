@@ -63,7 +63,10 @@ class _Run:
         if not inspect.isawaitable(result):
             return None
         getattr(result, "close", lambda: None)()
-        return TypeError("the body gave an awaitable: use `await fail.aexplore(...)` for async code")
+        return TypeError(
+            "the body gave an awaitable, which nobody awaits here: use `await fail.aexplore(...)` for async "
+            "code, or let the body call asyncio.run"
+        )
 
     async def await_(self, body: Callable[[], Awaitable[object]]) -> BaseException | None:
         """The same for an async body."""

@@ -79,7 +79,7 @@ def explore(
 
     Raises:
         TypeError, ValueError: when an argument is wrong, or the body async or not fit for the executor.
-        FailpointError: under `FAILPY=off`.
+        FailpointError: under `FAILPY=off`, and when the executor takes no work.
 
     Examples:
         >>> from failpy import fail, failpoint
@@ -103,6 +103,8 @@ def explore(
         timeout=timeout, seed=seed, may_escape=may_escape,
     )  # fmt: skip
     _check_body(body, wants_async=False)
+    if executor is not None and not callable(getattr(executor, "submit", None)):
+        raise TypeError(f"executor must be one of concurrent.futures or of that kind, not {shown(executor)}")
     with progressing(progress) as tell:
         try:
             if executor is not None:
@@ -237,6 +239,9 @@ def _check_body(body: object, *, wants_async: bool) -> None:
     code = getattr(body, "__call__", None)  # noqa: B004 - of an object, what is called
     is_async = inspect.iscoroutinefunction(body) or inspect.iscoroutinefunction(code)
     if is_async and not wants_async:
-        raise TypeError(f"{shown(body)} is async: use `await fail.aexplore(...)`")
+        raise TypeError(
+            f"{shown(body)} is async: use `await fail.aexplore(...)`, or where no event loop runs, and on an "
+            "executor, a plain function that calls asyncio.run"
+        )
     if inspect.isgeneratorfunction(body) or inspect.isasyncgenfunction(body):
         raise TypeError(f"{shown(body)} is a generator function, whose body a call does not run")

@@ -105,9 +105,14 @@ class Suspects:
         if matching:
             sites = ", ".join(f"{name!r} ({_site(name)})" for name in matching[:5])
             more = f" and {len(matching) - 5} more" if len(matching) > 5 else ""
+            if len(matching) == 1:
+                return FailpointError(
+                    f"the body did not hit the one failpoint that matches {self}: {sites}; let it run the code "
+                    "behind it"
+                )
             return FailpointError(
-                f"the body hit none of the {len(matching)} failpoint{'s' * (len(matching) > 1)} that match "
-                f"{self}: {sites}{more}; let it run the code behind one"
+                f"the body hit none of the {len(matching)} failpoints that match {self}: {sites}{more}; let it "
+                "run the code behind one"
             )
         if len(self._patterns) == 1:
             (pattern,) = self._patterns

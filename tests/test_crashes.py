@@ -361,7 +361,7 @@ def test_a_body_without_a_hit(name: str) -> None:
     def declares() -> None:
         fail.point(name)
 
-    assert f"the body hit none of the 1 failpoint that match {name!r}" in str(
+    assert f"the body did not hit the one failpoint that matches {name!r}" in str(
         explore(declares, fine, points=name)
     )
 

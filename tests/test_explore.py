@@ -144,7 +144,7 @@ def test_a_point_that_an_inner_scope_arms_is_decided_there(name: str) -> None:
 
     body()
     report = fail.explore(body, points=name)
-    assert str(report.problem).startswith(f"the body hit none of the 1 failpoint that match '{name}'")
+    assert str(report.problem).startswith(f"the body did not hit the one failpoint that matches '{name}'")
 
 
 def test_faults_that_do_not_fit_are_an_error_before_the_first_case(name: str) -> None:
@@ -504,7 +504,7 @@ def test_the_report_as_a_page(name: str) -> None:
     for words in ("&lt;b&gt;flaky", "flaky: when it was run", "diverged: ", "no text says"):
         assert words in page, words
     assert "<b>" not in page
-    assert "hit none" in fail.explore(lambda: None, points=f"{name}.odd").html()
+    assert "did not hit the one" in fail.explore(lambda: None, points=f"{name}.odd").html()
     assert "without any fault: ZeroDivisionError" in fail.explore(lambda: 1 / 0).html()
     assert "did not end" in fail.Report(()).html()
 
