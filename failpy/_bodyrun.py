@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 import threading
 import time
@@ -18,8 +19,8 @@ from failpy._gate import event_loop
 from failpy._outcome import Injection, Outcome, Rules, escapes, let_go, place_of, portable, text_of
 from failpy._probe import Note, Probe
 from failpy._schedule import Schedule
-from failpy._surroundings import Exited, Surroundings, left_open, without_exit
-from failpy._timelimit import TimeUp, within
+from failpy._surroundings import Exited, Surroundings, end_fork, left_open, without_exit
+from failpy._timelimit import TimeUp, cancelling, within
 
 __all__ = ["Body", "code_of", "run", "run_async", "run_remotely"]
 
@@ -39,15 +40,18 @@ def code_of(body: Any) -> CodeType | None:
 class _Run:
     """One run, from before the body to after it."""
 
-    def __init__(self, home: Any, schedule: Schedule, rules: Rules, note: Note | None = None) -> None:
+    def __init__(
+        self, body: Any, schedule: Schedule, rules: Rules, home: Any = None, note: Note | None = None
+    ) -> None:
         self.rules = rules
         self.probe = Probe(rules.suspects, schedule, rules.seed, note)
-        self.probe.at_home(code_of(home))
+        self.probe.at_home(code_of(home or body))
         self.open: list[str] = []
         self.error: BaseException | None = None
         # In a thread of a pool, others run cases of their own, and what changes may be theirs.
         is_alone = threading.current_thread() is threading.main_thread()
-        self._before = Surroundings() if is_alone else None
+        self._before = Surroundings(whole=home is None) if is_alone else None
+        self._pid = os.getpid()
         self._began = time.monotonic()
 
     def call(self, body: Body) -> BaseException | None:
@@ -98,6 +102,9 @@ class _Run:
         """
         seconds = time.monotonic() - self._began
         probe = self.probe
+        if os.getpid() != self._pid:  # pragma: no cover
+            probe.close()
+            end_fork()
         said: BaseException | None = None
         try:
             probe.finish(None if isinstance(error, TimeUp) else error)
@@ -167,18 +174,18 @@ def run(
         home: The function that is the test, if the body only calls it.
         note: Told of each hit before its action.
     """
-    outcome = _once(body, schedule, rules, home or body, note)
+    outcome = _once(body, schedule, rules, home, note)
     let_go(outcome.error)
     if rules.confirms and schedule and outcome.verdict == "failed":
-        again = _once(body, schedule, rules, home or body, note)
+        again = _once(body, schedule, rules, home, note)
         let_go(again.error)
         return replace(outcome, again=again.verdict)
     return outcome
 
 
-def _once(body: Body, schedule: Schedule, rules: Rules, home: Body, note: Note | None) -> Outcome:
+def _once(body: Body, schedule: Schedule, rules: Rules, home: Body | None, note: Note | None) -> Outcome:
     with without_exit():
-        one = _Run(home, schedule, rules, note)
+        one = _Run(body, schedule, rules, home, note)
         try:
             one.probe.open()
             try:
@@ -241,13 +248,14 @@ async def _within(
         return TimeUp()
     import asyncio
 
-    limit = asyncio.timeout(seconds)
-    try:
-        async with limit:
+    task: Any = asyncio.current_task()
+    with cancelling(seconds, task) as alarm:
+        try:
             return await call()
-    except TimeoutError:
-        assert limit.expired()  # `call` raises nothing but what cancels it
-        return TimeUp()
+        except asyncio.CancelledError:
+            if task.cancelling() > alarm.tries:  # by somebody else, too
+                raise
+            return TimeUp()
 
 
 def _is_cancelled(error: BaseException) -> bool:

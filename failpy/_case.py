@@ -30,7 +30,8 @@ class Case:
         endings: For each fault that was injected: where, and what became of it.
         divergence: How it differed from the run that it goes on from, before the fault, or None. The
             body is not deterministic then, and the same terms may come to something else next time.
-        leaks: What it has left behind: threads, open scopes, armed points.
+        leaks: What it has left behind: threads, open scopes, armed points, and another current folder,
+            environment, signal handler or trace function than before.
         again: What the same case came to when it was run once more, if it was; else None.
         simpler: The terms of a smaller case that fails alike, or None.
         hits: How many hits of the points there were.

@@ -138,7 +138,8 @@ async def aexplore(
     """The async twin of `explore`, under asyncio and trio.
 
     The body is awaited in the task that calls this, one case after the other. A timeout cancels it,
-    which a body that never awaits does not notice. Where the task itself is cancelled, as asyncio does for
+    and cancels it again where it goes on. Under asyncio, in the main thread, a body that never awaits is
+    interrupted a second later. Where the task itself is cancelled, as asyncio does for
     Ctrl-C, the report so far is a note on that exception.
 
     Examples:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,9 +17,11 @@ from failpy._probe import Probe
 from failpy._registry import lock
 from failpy._scope import Scope
 
-__all__ = ["Exited", "Surroundings", "left_open", "without_exit"]
+__all__ = ["Exited", "Surroundings", "end_fork", "left_open", "without_exit"]
 
 _GRACE = 0.2  # seconds that threads have to end
+_NAMES = ("SIGCHLD", "SIGHUP", "SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")
+_HANDLED = tuple(number for number in signal.Signals if number.name in _NAMES)
 
 
 class Exited(BaseException):
@@ -36,14 +40,24 @@ class Exited(BaseException):
 
 
 class Surroundings:
-    """The threads that run and the points that are armed before a body runs."""
+    """What a body finds, and is to leave as it was.
 
-    def __init__(self) -> None:
+    Args:
+        whole: Whether that is the state of the process as well as threads and armed points. Where a test is
+            explored, its fixtures may put that back later.
+    """
+
+    def __init__(self, *, whole: bool) -> None:
+        self._whole = whole
         self._threads = set(threading.enumerate())
         self._armed = set(process.activations)
+        self._folder = _folder()
+        self._variables = _variables()
+        self._handlers = _handlers()
+        self._tracing = sys.gettrace()
 
     def leaks(self) -> list[str]:
-        """What is there now and was not before. What was armed is disarmed."""
+        """What is not as it was. It is put back, but for threads and what traces."""
         found = []
         until = time.monotonic() + _GRACE
         for thread in threading.enumerate():
@@ -54,7 +68,54 @@ class Surroundings:
         for name in sorted(set(process.activations) - self._armed):
             disable(process, name)
             found.append(f"failpoint {name!r} was left armed for the process")
+        return [*found, *self._changes()] if self._whole else found
+
+    def _changes(self) -> list[str]:
+        found = []
+        if (folder := _folder()) != self._folder:
+            found.append(f"the current folder was left at {folder}")
+            if self._folder is not None:
+                os.chdir(self._folder)
+        if (variables := _variables()) != self._variables:
+            found.append(f"the environment was left changed: {', '.join(self._put_back(variables))}")
+        for number, handler in _handlers().items():
+            if handler is not self._handlers[number]:
+                found.append(f"the handler of {number.name} was left changed")
+                signal.signal(number, self._handlers[number])
+        if sys.gettrace() is not self._tracing:  # it may be the debugger of somebody who looks on
+            found.append("a trace function was left behind, by sys.settrace")
         return found
+
+    def _put_back(self, now: dict[Any, Any]) -> list[str]:
+        before, changed = self._variables, []
+        for each in {*before, *now}:
+            if before.get(each) == now.get(each):
+                continue
+            name = os.fsdecode(each)
+            changed.append(name)
+            if each in before:
+                os.environ[name] = os.fsdecode(before[each])
+            else:
+                del os.environ[name]
+        return sorted(changed)
+
+
+def _variables() -> dict[Any, Any]:
+    # As the system has them: to decode them all would take longer than a small body.
+    return dict(getattr(os.environ, "_data", os.environ))
+
+
+def _folder() -> str | None:
+    try:
+        return os.getcwd()  # noqa: PTH109 - a Path would cost more than all the rest
+    except OSError:  # it has been removed
+        return None
+
+
+def _handlers() -> dict[signal.Signals, Any]:
+    """The handlers that Python knows, of the signals that programs handle."""
+    found = {number: signal.getsignal(number) for number in _HANDLED}
+    return {number: handler for number, handler in found.items() if handler is not None}
 
 
 def left_open(probe: Probe) -> list[str]:
@@ -106,3 +167,13 @@ def without_exit() -> Iterator[None]:
             _users -= 1
             if not _users:
                 os._exit, _exit = _exit, None  # type: ignore[assignment]
+
+
+def end_fork() -> None:  # pragma: no cover
+    """End this process, a fork that has come out of the body: it would explore on beside its parent."""
+    sys.stderr.write(
+        "failpy: a process that an explored body has forked came back out of it, so it ends here: let a "
+        "forked child end with os._exit\n"
+    )
+    sys.stderr.flush()
+    os._exit(1)

@@ -107,12 +107,12 @@ class Suspects:
             more = f" and {len(matching) - 5} more" if len(matching) > 5 else ""
             if len(matching) == 1:
                 return FailpointError(
-                    f"the body did not hit the one failpoint that matches {self}: {sites}; let it run the code "
-                    "behind it"
+                    f"the body did not hit the one failpoint that matches {self}: {sites}; let it run the "
+                    "code behind it"
                 )
             return FailpointError(
-                f"the body hit none of the {len(matching)} failpoints that match {self}: {sites}{more}; let it "
-                "run the code behind one"
+                f"the body hit none of the {len(matching)} failpoints that match {self}: {sites}{more}; let "
+                "it run the code behind one"
             )
         if len(self._patterns) == 1:
             (pattern,) = self._patterns

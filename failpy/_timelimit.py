@@ -7,18 +7,20 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import Context, copy_context
 from faulthandler import dump_traceback
 from types import FrameType
 from typing import Any, TypeVar
 
-__all__ = ["TimeUp", "within"]
+__all__ = ["TimeUp", "cancelling", "within"]
 
 T = TypeVar("T")
 
 _AGAIN = 0.1  # seconds until the next try, where code has caught the first
 _TRIES = 100
+_HELD_UP = 1.0  # seconds that an event loop is late
 
 
 class TimeUp(BaseException):
@@ -97,3 +99,67 @@ def _abandoned(seconds: float, call: Callable[[], T]) -> T:
 
 def _run(results: list[T], context: Context, call: Callable[[], T]) -> None:
     results.append(context.run(call))
+
+
+class _Alarm:
+    """Cancels a task of asyncio again and again."""
+
+    def __init__(self, seconds: float, task: Any) -> None:
+        self.tries = 0
+        self._seconds = seconds
+        self._task = task
+        self._loop = task.get_loop()
+        self._handle = self._loop.call_later(seconds, self._ring)
+
+    def _ring(self) -> None:
+        self.tries += 1
+        if self.tries > _TRIES:
+            _give_up(self._seconds)
+        self._task.cancel()
+        self._handle = self._loop.call_later(_AGAIN, self._ring)
+
+    def stop(self) -> None:
+        self._handle.cancel()
+        for _ in range(self.tries):
+            self._task.uncancel()
+
+
+@contextmanager
+def cancelling(seconds: float | None, task: Any) -> Iterator[_Alarm]:
+    """While this is open, a task of asyncio is cancelled when the time is up, and again where it goes on.
+
+    In the main thread, a loop that a task holds up, so that nothing can be cancelled, is interrupted a
+    second later, by `TimeUp` in that task.
+
+    Args:
+        seconds: How long it may take.
+        task: The task that is in the block.
+
+    Yields:
+        What has counted in `tries` how often it was cancelled.
+    """
+    alarm = _Alarm(threading.TIMEOUT_MAX if seconds is None else seconds, task)
+    in_main = threading.current_thread() is threading.main_thread() and hasattr(signal, "setitimer")
+    if seconds is None or not in_main:
+        try:
+            yield alarm
+        finally:
+            alarm.stop()
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if not alarm.tries:
+            raise TimeUp
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    left, interval = signal.getitimer(signal.ITIMER_REAL)
+    began = time.monotonic()
+    try:
+        signal.setitimer(signal.ITIMER_REAL, seconds + _HELD_UP, _HELD_UP)
+        yield alarm
+    finally:
+        alarm.stop()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        if left:
+            signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - began), 0.001), interval)

@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import weakref
 from collections.abc import Awaitable, Callable
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -51,6 +52,7 @@ def body() -> None:
 class Unportable(Exception):
     def __init__(self, one: int, two: int) -> None:
         super().__init__()
+        self.lock = threading.Lock()
 
 
 def unportable() -> None:
