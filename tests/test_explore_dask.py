@@ -51,8 +51,8 @@ def client() -> Iterator[Any]:
         # Else a case is tried on four workers, and each of them dies of it.
         dask.config.set({"distributed.scheduler.allowed-failures": 0}),
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address="127.0.0.1:0",
-            silence_logs=50,
+            n_workers=2, threads_per_worker=1, processes=True, silence_logs=50, host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
         ) as cluster,
         distributed.Client(cluster) as client,
     ):  # fmt: skip
