@@ -82,9 +82,9 @@ class Surroundings:
             if handler is not self._handlers[number]:
                 found.append(f"the handler of {number.name} was left changed")
                 signal.signal(number, self._handlers[number])
-        if sys.gettrace() is not self._tracing:  # it may be the debugger of somebody who looks on
-            found.append("a trace function was left behind, by sys.settrace")
-        return found
+        # It is left alone, since it may be the debugger of somebody who looks on.
+        is_traced = sys.gettrace() is not self._tracing
+        return found + ["a trace function was left behind, by sys.settrace"] * is_traced
 
     def _put_back(self, now: dict[Any, Any]) -> list[str]:
         before, changed = self._variables, []

@@ -398,6 +398,19 @@ def test_the_faults_of_a_point_are_looked_up_once(name: str, monkeypatch: pytest
     assert len(compared) < 5 * 10
 
 
+def test_a_pair_that_is_met_from_both_sides_is_run_once(name: str) -> None:
+    runs = iter(range(100))
+    orders = {0: "ab", 1: "ab", 2: "ba"}  # not deterministic, as where threads race
+
+    def explored() -> None:
+        for each in orders.get(next(runs), "ab"):
+            with suppress(OSError), fail.point(f"{name}.{each}", faults=("raise(EIO)",)):
+                pass
+
+    report = fail.explore(explored, points=f"{name}*", depth=2)
+    assert [case.terms.count("raise") for case in report.cases] == [1, 1, 2]
+
+
 # --- a bar ---
 
 
