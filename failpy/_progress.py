@@ -12,19 +12,20 @@ __all__ = ["Counted", "progressing"]
 
 
 class Counted(Protocol):
-    """An exploration, as far as a bar knows it."""
+    """An exploration, as far as a bar knows it.
+
+    Attributes:
+        done: How many cases have been run.
+        due: How many cases are known.
+        failed: How many of them have failed.
+    """
 
     @property
-    def done(self) -> int:
-        """How many cases have been run."""
-
+    def done(self) -> int: ...
     @property
-    def due(self) -> int:
-        """How many cases are known."""
-
+    def due(self) -> int: ...
     @property
-    def failed(self) -> int:
-        """How many of them have failed."""
+    def failed(self) -> int: ...
 
 
 @contextmanager
