@@ -119,6 +119,7 @@ class CrashTree:
             for name in run.outcome.outside
         ]
         if case.outcome == "passed":
+            self._notes += self._rules.suspects.unseen()
             self._problem = run.problem
             if self._tears and run.files is None and self._problem is None:
                 self._problem = FailpointError(

@@ -133,6 +133,7 @@ class Exploration:
         """Take the run without a fault, and find the first cases."""
         self._recording = recording
         if not recording.failed:
+            self._notes += self._rules.suspects.unseen()
             self._learn(recording)
             self._branch((), recording, 0, frozenset())
 

@@ -19,6 +19,9 @@ from failpy._terms import Terms
 
 __all__ = ["Suspects"]
 
+_TOLD = 3
+_LOOKS = ("rich.", "trio.")  # these hold a function that they call for nothing of the program's
+
 
 @final
 class Suspects:
@@ -101,7 +104,8 @@ class Suspects:
         """
         if any(hit):
             return None
-        matching = [name for name in names() if name in self]
+        known = [name for name in names() if name in self]
+        matching = [name for name in known if _site(name)]
         if matching:
             sites = ", ".join(f"{name!r} ({_site(name)})" for name in matching[:5])
             more = f" and {len(matching) - 5} more" if len(matching) > 5 else ""
@@ -114,14 +118,38 @@ class Suspects:
                 f"the body hit none of the {len(matching)} failpoints that match {self}: {sites}{more}; let "
                 "it run the code behind one"
             )
+        if known:
+            return FailpointError(
+                f"what matches {self} stands nowhere now, such as {known[0]!r}, which was detached: attach "
+                "it around the exploration"
+            )
         if len(self._patterns) == 1:
             (pattern,) = self._patterns
             if not set("*?[") & set(pattern):
                 return unknown(pattern)
         return UnknownFailpoint(
             f"no failpoint matches {self}, neither before the body ran nor in it; "
-            f"declared are: {', '.join(map(repr, names()[:10])) or 'none'}"
+            f"declared are: {', '.join(map(repr, names()[:10])) or 'none'}{self._advice()}"
         )
+
+    def _advice(self) -> str:
+        if not any(pattern.startswith("posix/") for pattern in self._patterns):
+            return ""
+        return "; put `with fail.attach_posix():` around the exploration"
+
+    def unseen(self) -> list[str]:
+        """What the points of the operating system among them do not see, as sentences."""
+        standing = [name for name in names() if name.startswith("posix/") and name in self and _site(name)]
+        if not standing:
+            return []
+        from failpy._posix import unseen  # they stand, so this is there
+
+        # What C code does by itself may be nothing at all, and is told when a point has never fired.
+        found = [
+            each for each in unseen(standing) if not each.endswith("in C") and not each.startswith(_LOOKS)
+        ]
+        more = f" and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
+        return [f"calls past the points are not seen: {', '.join(found[:_TOLD])}{more}"] if found else []
 
 
 def _surviving(pattern: str, faults: Iterable[Fault]) -> tuple[Terms, ...]:
@@ -140,4 +168,4 @@ def _is_drastic(fault: Terms) -> bool:
 
 def _site(name: str) -> str:
     point = declared(name)
-    return ", ".join(() if point is None else point.sites) or "no known site"
+    return ", ".join(() if point is None else point.sites)

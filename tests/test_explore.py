@@ -5,13 +5,16 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import signal
 import sys
 import threading
 import time
+import types
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -938,3 +941,37 @@ def test_bodies_of_every_shape_are_the_test_that_faults_reach(name: str) -> None
     assert _bodyrun.code_of(len) is None
     assert declared(name) is not None
     assert sys.exception() is None
+
+
+# --- points of the operating system ---
+
+
+def test_what_points_of_the_operating_system_do_not_see(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for number in range(5):
+        early = types.ModuleType(f"explore_early_{number}")
+        early.__dict__["swap"] = os.rename
+        monkeypatch.setitem(sys.modules, early.__name__, early)
+
+    def rename() -> None:
+        tmp_path.rename(tmp_path)
+
+    with fail.attach_posix("posix/io/rename", "posix/io/mkdir"):
+        for report in (
+            fail.explore(rename, points="posix/*", may_escape=True),
+            fail.explore_crashes(rename, print, points="posix/*", method="fork"),
+        ):
+            (note,) = [each for each in report.notes if each.startswith("calls past the points")]
+            assert re.search(r" is os\.rename, imported by name before, .* and \d+ more$", note)
+        others = fail.explore((tmp_path / "new").mkdir, points="posix/io/mkdir", limit=1).notes
+        assert "os.rename" not in str(others)
+
+
+def test_points_that_stand_nowhere_any_more() -> None:
+    with fail.attach_posix("posix/io/rename"):
+        pass
+    problem = fail.explore(lambda: None, points="posix/io/rename").problem
+    assert "stands nowhere now, such as 'posix/io/rename', which was detached: attach it" in str(problem)
+    problem = fail.explore(lambda: None, points="posix/none/*").problem
+    assert str(problem).endswith("; put `with fail.attach_posix():` around the exploration")
