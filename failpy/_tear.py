@@ -136,10 +136,11 @@ def _torn(now: bytes, changes: tuple[Change, ...], cut: _Cut) -> bytes:
 def _said(name: str, file: File, cut: _Cut, now: bytes, content: bytes) -> str:
     if now.startswith(content):
         return f"{name!r} has {len(content)} of its {len(now)} bytes"
+    changes = "change" if len(file.changes) == 1 else f"{len(file.changes)} changes"
     if not cut.kept and not cut.part:
-        return f"{name!r} is what it was before its last {_counted(len(file.changes), 'change')}"
+        return f"{name!r} is what it was before its last {changes}"
     part = f" and {_counted(cut.part, 'byte')} of the next" if cut.part else ""
-    return f"{name!r} has {cut.kept} of its last {_counted(len(file.changes), 'change')}{part}"
+    return f"{name!r} has {cut.kept} of its last {changes}{part}"
 
 
 def _counted(number: int, word: str) -> str:

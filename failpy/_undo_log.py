@@ -12,6 +12,7 @@ import pickle
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,11 +52,13 @@ class _Record(NamedTuple):
         key: The device and the number of the file.
         path: Where it was.
         change: What was changed, or None when it was synced, or is gone.
+        is_gone: Whether it is gone, so that another file may have its number.
     """
 
     key: _Key
     path: str
     change: Change | None
+    is_gone: bool = False
 
 
 class File(NamedTuple):
@@ -144,13 +147,14 @@ class UndoLog:
 
     def _unlinks(self, path: Any) -> None:
         status = os.lstat(path)
-        # Another file may have its number afterwards.
         if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
-            self._write(status, "", None)
+            self._write(status, "", None, is_gone=True)
 
-    def _write(self, status: os.stat_result, path: str | bytes, change: Change | None) -> None:
+    def _write(
+        self, status: os.stat_result, path: str | bytes, change: Change | None, *, is_gone: bool = False
+    ) -> None:
         place = os.path.realpath(os.fsdecode(path)) if path else ""
-        record = pickle.dumps(_Record((status.st_dev, status.st_ino), place, change))
+        record = pickle.dumps(_Record((status.st_dev, status.st_ino), place, change, is_gone))
         while record:
             record = record[os.write(self._log, record) :]
 
@@ -181,16 +185,21 @@ def read_log(file: Path) -> tuple[File, ...]:
     Args:
         file: Where it was written; it need not be there.
     """
+    counter = count()
     numbers: dict[_Key, int] = {}
     changes: dict[_Key, list[Change]] = {}
     paths: dict[_Key, str] = {}
-    for key, path, change in _records(file):
-        if change is None:
-            changes.pop(key, None)
-        else:
-            numbers.setdefault(key, len(numbers))
+    for key, path, change, is_gone in _records(file):
+        if change is not None:
+            if key not in numbers:
+                numbers[key] = next(counter)
             changes.setdefault(key, []).append(change)
             paths[key] = path
+            continue
+        changes.pop(key, None)
+        if is_gone:
+            # Which number the system gives to a new file is up to it, and not the same in every run.
+            numbers.pop(key, None)
     return tuple(File(numbers[key], key, paths[key], tuple(each)) for key, each in changes.items())
 
 

@@ -352,6 +352,21 @@ def test_what_is_not_logged(tmp_path: Path) -> None:
     assert read_log(logged(tmp_path, body)) == ()
 
 
+def test_a_file_with_the_number_of_one_that_is_gone_is_another(tmp_path: Path) -> None:
+    keys = []
+
+    def body(state: Path) -> None:
+        for name in "abc":
+            (state / name).write_text("x")
+            keys.append((state / name).stat().st_ino)
+            if name != "c":
+                (state / name).unlink()
+
+    (file,) = read_log(logged(tmp_path, body))
+    # Whether the system gives a number again does not matter.
+    assert (file.number, len(file.changes), len(keys)) == (2, 1, 3)
+
+
 def test_standard_streams_are_not_torn(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     def body(state: Path) -> None:
         os.write(1, b"said")
