@@ -17,7 +17,7 @@ The exit status is 0 when everything came out as told, 1 when not, and 77 when t
 PATH: that is the one of Debian's package `etcd-server`. To be a watcher, of an etcd of yours:
 
     python examples/etcd_watch.py order 127.0.0.1:2379
-    FAILPY_FAILPOINTS='watch.before_save=1*off->1*kill' \
+    FAILPY_FAILPOINTS='etcd_watch.before_save=1*off->1*kill' \
         python examples/etcd_watch.py follow 127.0.0.1:2379 ada
     python examples/etcd_watch.py follow 127.0.0.1:2379 ada
 """
@@ -48,7 +48,7 @@ from failpy import fail
 ITEMS = ["lamp", "chair", "desk"]
 ORDERS = "/orders/"
 log = logging.getLogger("watch")
-TERMS = "watch.before_save=1*off->1*kill"  # one event passes, the second is the end
+TERMS = "etcd_watch.before_save=1*off->1*kill"  # one event passes, the second is the end
 SKIPPED = 77  # what automake takes for a test that could not be run
 
 
@@ -59,7 +59,7 @@ def follow(shop: Shop) -> None:
     """Ship, then save: two requests. A crash between them ships again."""
     for revision, item in shop.orders_after(shop.reached()[0]):
         shop.commit(shop.shipment(item))
-        with fail.point("watch.before_save"):
+        with fail.point("etcd_watch.before_save"):
             shop.commit(shop.progress(revision))
 
 
@@ -72,7 +72,7 @@ def follow_fixed(shop: Shop) -> None:
     reached, saved_at = shop.reached()
     try:
         for revision, item in shop.orders_after(reached):
-            with fail.point("watch.before_save"):
+            with fail.point("etcd_watch.before_save"):
                 both = shop.shipment(item), shop.progress(revision)
                 saved_at = shop.commit(*both, unless_saved_since=saved_at)
     except Overtaken:

@@ -119,7 +119,7 @@ def test_the_fixed_watcher_goes_on_where_a_ghost_has_ended(
         def haunt(_: object) -> None:
             follow_fixed(ghost)
 
-        with fail.scope({"watch.before_save": 1 * fail.Call(haunt)}):
+        with fail.scope({"etcd_watch.before_save": 1 * fail.Call(haunt)}):
             follow_fixed(watcher)
 
         assert watcher.shipped() == dict.fromkeys(["lamp", "chair", "desk"], 1)

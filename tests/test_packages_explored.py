@@ -81,11 +81,11 @@ class Explored(NamedTuple):
 
 
 @cache
-def explored(*stores: str) -> Explored:
+def explored(*arguments: str) -> Explored:
     own = {"PYTHONPATH": str(Path(failpy.__file__).parents[1])}
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
-            [sys.executable, str(EXAMPLE), "--json", folder, *stores],
+            [sys.executable, str(EXAMPLE), "--json", folder, *arguments],
             cwd=ROOT,
             env=plain_environ() | own,
             capture_output=True,
@@ -136,12 +136,29 @@ def test_what_passes_is_the_other_cases_of_the_same_calls() -> None:
 
 def test_the_page_shows_what_the_example_prints() -> None:
     shown = re.findall(r"^\$ python (\S+) (.+)\n((?:.*\n)*?)```$", PAGE, re.MULTILINE)
-    shown = [(stores.split(), output) for path, stores, output in shown if path == str(EXAMPLE)]
+    cut = [output for path, given, output in shown if path == str(EXAMPLE) and given == "--tear tinydb"]
+    shown = [
+        (given.split(), output) for path, given, output in shown if path == str(EXAMPLE) and "--" not in given
+    ]
     assert sorted(store for stores, _ in shown for store in stores) == sorted(FOUND)
     checker = doctest.OutputChecker()
     for stores, output in shown:
         printed = "".join(explored(store).printed for store in stores)
         assert checker.check_output(output, printed, doctest.ELLIPSIS), printed
+    printed = explored("--tear", "tinydb").printed
+    assert [checker.check_output(output, printed, doctest.ELLIPSIS) for output in cut] == [True], printed
+
+
+def test_what_a_power_cut_leaves() -> None:
+    told = dict(re.findall(r"^\| (\S+) \| (\d+ cases(?:, \d+ fail)?) \| ", PAGE, re.MULTILINE))
+    assert told.keys() == FOUND.keys() - {"cachelib-tidy", "sqlite-queue"}
+    reports = explored("--tear", *told).reports
+    for store, counts in told.items():
+        report = reports[f"{store}-power cut"]
+        assert counted(report) == counts
+        assert set(report["counts"]) <= {"passed", "failed"}
+        assert not [case for case in report["cases"] if case["divergence"] or case["flaky"]]
+    assert "run has changed no file" in explored("--tear", "sqlite-queue").printed
 
 
 def test_the_page_is_about_the_versions_that_are_installed() -> None:

@@ -1,6 +1,6 @@
 """Explore packages from PyPI that keep something on disk, and say what becomes of it.
 
-    python examples/explored_packages [--depth N] [--json FOLDER] [STORE ...]
+    python examples/explored_packages [--depth N] [--tear] [--json FOLDER] [STORE ...]
 
 The stores are named below; all of them unless given. What comes out is about the versions that are installed.
 """
@@ -30,6 +30,7 @@ STORES = {
 parser = argparse.ArgumentParser()
 parser.add_argument("stores", nargs="*", metavar="STORE", help=f"one of {', '.join(STORES)}")
 parser.add_argument("--depth", type=int, default=1, help="how often a case is killed at the most")
+parser.add_argument("--tear", action="store_true", help="try power cuts, and no full disk")
 parser.add_argument("--json", type=Path, help="a folder for the reports as JSON")
 options = parser.parse_args()
 if unknown := set(options.stores) - set(STORES):
@@ -38,7 +39,11 @@ if unknown := set(options.stores) - set(STORES):
 logging.disable()  # cachelib tells of each error that it survives
 for name in options.stores or STORES:
     series = STORES[name]
-    for what, report in (("killed", crashes(series, depth=options.depth)), ("full", full_disk(series))):
+    if options.tear:
+        explored = {"power cut": crashes(series, depth=options.depth, tear=True)}
+    else:
+        explored = {"killed": crashes(series, depth=options.depth), "full": full_disk(series)}
+    for what, report in explored.items():
         print(f"== {name}, {series.package} {version(series.package)}: {what}")
         print(f"{report}\n")
         if options.json:
