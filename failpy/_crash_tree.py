@@ -29,14 +29,21 @@ class _Crash(NamedTuple):
     Attributes:
         point: Where; `""` for a power cut after the process has ended.
         nth: At which hit of it, in its process.
-        hits: The hits that the process is to make, with that one.
+        names: The hits of the process, which many crashes share.
+        until: How many of those it is to make, with that one.
         tear: What a power cut takes then; None where only the process dies.
     """
 
     point: str
     nth: int
-    hits: tuple[str, ...]
+    names: tuple[str, ...]
+    until: int
     tear: Tear | None = None
+
+    @property
+    def hits(self) -> tuple[str, ...]:
+        """The hits that the process is to make."""
+        return self.names[: self.until]
 
     @property
     def schedule(self) -> Schedule:
@@ -134,9 +141,9 @@ class CrashTree:
         before: Counter[str] = Counter()
         for index, name in enumerate(names):
             before[name] += 1
-            self._agenda.add(Plan((*plan.crashes, _Crash(name, before[name], names[: index + 1]))))
+            self._agenda.add(Plan((*plan.crashes, _Crash(name, before[name], names, index + 1))))
         # An end without a power cut is no crash.
-        self._tear(plan.crashes, _Crash("", 0, names), step.tears)
+        self._tear(plan.crashes, _Crash("", 0, names, len(names)), step.tears)
 
     def _tear(self, before: tuple[_Crash, ...], crash: _Crash, tears: Tears) -> None:
         """Plan this crash with all that a power cut may take."""
@@ -236,7 +243,7 @@ def _divergence(plan: Plan, steps: list[Step]) -> str | None:
         if step.name == "setup":
             return None
         missing = f"hit {crash.nth} of {crash.point!r}, at which kill was due"
-        got = step.outcome.names[: len(crash.hits)]
+        got = step.outcome.names[: crash.until]
         said = divergence(crash.hits, got, None if step.outcome.verdict == crash.verdict else missing)
         if said is not None:
             return said if crash is plan.crashes[0] else f"in check, {said}"

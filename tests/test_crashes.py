@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -816,3 +817,17 @@ def test_a_stop_keeps_the_first_problem() -> None:
         tree.stop("over", fail.FailpointError("second"))
     assert (str(tree.report().problem), tree.failed, tree.next()) == ("first", 0, None)
     assert Plan().schedules == ()
+
+
+def test_many_hits_take_room_for_each_once() -> None:
+    _, rules = prepared(points="crashes.*")
+    tree = CrashTree(rules, Bounds(1, False, 1, None, None))
+    hits = ("crashes.write",) * 3000
+    tracemalloc.start()
+    try:
+        tree.begin([Step("run", Outcome("passed", names=hits)), Step("check", Outcome("passed"))])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert tree.due == len(hits)
+    assert peak < 1000 * len(hits)
