@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from failpy._bodyrun import run
 from failpy._context import Layer, current
@@ -123,18 +123,38 @@ def done(errand: Errand, at_fork: _Hook | None = None) -> Outcome:
 
 
 def _body(errand: Errand) -> Callable[[], object]:
+    pid = os.getpid()
+
     def body() -> None:
         try:
             result = errand.call(*errand.arguments)
-        except SystemExit as exc:
-            if exc.code not in (None, 0):
+        except BaseException as exc:
+            if os.getpid() != pid:
+                _end_fork(exc)
+            if not isinstance(exc, SystemExit) or exc.code not in (None, 0):
                 raise
             return  # the end of many a program
+        if os.getpid() != pid:
+            _end_fork(None)
         if inspect.isawaitable(result):
             getattr(result, "close", lambda: None)()
             raise TypeError(f"{errand.what} gave an awaitable: wrap it, as in lambda: asyncio.run(...)")
 
     return body
+
+
+def _end_fork(error: BaseException | None) -> NoReturn:
+    """End a fork of the child that comes out of the call, as a program ends: it has no result to write."""
+    code = error.code if isinstance(error, SystemExit) else error
+    status = code & 0xFF if isinstance(code, int) else int(code is not None)
+    if isinstance(code, BaseException):
+        sys.excepthook(type(code), code, code.__traceback__)
+    elif status and not isinstance(code, int):
+        print(code, file=sys.stderr)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
+    os._exit(status)
 
 
 def _writing(journal: int, suspects: Suspects, undo: UndoLog | None) -> Callable[[Hit[Any]], None]:

@@ -235,6 +235,23 @@ def test_a_fork_of_the_child_is_not_what_dies(name: str) -> None:
     assert (report.points, report.counts) == ({name: 2}, {"passed": 2})
 
 
+def test_a_fork_of_the_child_that_comes_out_of_the_call_has_no_result(name: str) -> None:
+    def run(folder: Path) -> None:
+        child = os.fork()
+        if not child:
+            sys.exit(3)
+        (folder / "status").write_text(str(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])))
+        with fail.point(name):
+            pass
+        (folder / "after").touch()
+
+    def check(folder: Path) -> None:
+        assert (folder / "status").read_text() == "3"
+
+    report = explore(run, check, points=name)
+    assert (report.points, report.counts) == ({name: 1}, {"passed": 1})
+
+
 # --- states ---
 
 
@@ -722,6 +739,43 @@ def test_a_fork_of_a_child_writes_nothing_and_has_nothing_armed(
     one = errand(tmp_path, body, schedule=Schedule({"crashes.write": at_hit(2, parse("raise"))}))
     assert done(one, at_fork).verdict == "passed"
     assert (tmp_path / "hits").read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "said"),
+    [
+        (None, 0, ""),
+        (SystemExit(), 0, ""),
+        (SystemExit(3), 3, ""),
+        (SystemExit("no room"), 1, "no room"),
+        (OSError("full"), 1, "OSError: full"),
+    ],
+)
+def test_a_fork_of_a_child_ends_as_a_program_does(
+    tmp_path: Path,
+    at_fork: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    end: BaseException | None,
+    status: int,
+    said: str,
+) -> None:
+    fork = pytest.MonkeyPatch()
+
+    def body(folder: Path) -> None:
+        pid = os.getpid()
+        fork.setattr(os, "getpid", lambda: pid + 1)
+        if end is not None:
+            raise end
+
+    def ended(status: int) -> None:
+        fork.undo()
+        raise ChildProcessError(status)
+
+    monkeypatch.setattr(os, "_exit", ended)
+    outcome = done(errand(tmp_path, body), at_fork)
+    assert (type(outcome.error), str(outcome.error)) == (ChildProcessError, str(status))
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("timeout", [None, 5.0])
