@@ -8,11 +8,12 @@ changes, the last that stays may be half there, and a file that was renamed has 
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from failpy._undo_log import Change, File
+from failpy._undo_log import Change, File, is_another
 
 __all__ = ["MOST", "Tear", "Tears", "find_tears", "tear_files"]
 
@@ -165,7 +166,21 @@ def _found(files: Iterable[File], root: Path | None) -> Iterator[tuple[File, Pat
             if renamed is None:
                 continue
             path = renamed
-        yield file, path
+        length = path.stat().st_size
+        if length or not is_another(file.changes):
+            yield file._replace(changes=tuple(_done(file.changes, length))), path
+
+
+def _done(changes: tuple[Change, ...], length: int) -> Iterator[Change]:
+    """The changes with what was written in place of what was asked for: `sendfile` asks for far too much.
+
+    Args:
+        changes: Those of one file.
+        length: How many bytes it has now.
+    """
+    lengths = (*(change.length for change in changes[1:]), length)
+    for change, after in zip(changes, lengths, strict=True):
+        yield change._replace(size=min(change.size, max(after - change.offset, 0)))
 
 
 def _places(files: tuple[File, ...], root: Path | None) -> dict[tuple[int, int], Path]:
@@ -184,4 +199,5 @@ def _key(path: Path) -> tuple[int, int]:
         status = path.lstat()
     except OSError:
         return 0, 0
-    return status.st_dev, status.st_ino
+    # What is none may have the number of a file that is gone.
+    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else (0, 0)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import pickle
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from failpy._hit import Hit
 
-__all__ = ["LOGGED", "Change", "File", "UndoLog", "read_log"]
+__all__ = ["LOGGED", "Change", "File", "UndoLog", "is_another", "read_log"]
 
 LOGGED = frozenset(f"posix/io/{name}" for name in ("open", "write", "truncate", "fsync", "rename", "unlink"))
 """The points that it is to be told of."""
@@ -190,17 +190,28 @@ def read_log(file: Path) -> tuple[File, ...]:
     changes: dict[_Key, list[Change]] = {}
     paths: dict[_Key, str] = {}
     for key, path, change, is_gone in _records(file):
+        is_new = change is not None and not change.length and is_another(changes.get(key, ()))
+        if change is None or is_new:
+            changes.pop(key, None)
+        if is_gone or is_new:
+            # Which number the system gives to a new file is up to it, and not the same in every run.
+            numbers.pop(key, None)
         if change is not None:
             if key not in numbers:
                 numbers[key] = next(counter)
             changes.setdefault(key, []).append(change)
             paths[key] = path
-            continue
-        changes.pop(key, None)
-        if is_gone:
-            # Which number the system gives to a new file is up to it, and not the same in every run.
-            numbers.pop(key, None)
     return tuple(File(numbers[key], key, paths[key], tuple(each)) for key, each in changes.items())
+
+
+def is_another(changes: Iterable[Change]) -> bool:
+    """Whether a file that is empty cannot be the one with these changes: that is gone, and nobody saw it go.
+
+    Its number is given to a new file at once by some file systems.
+    """
+    # A write to an empty file may have failed.
+    last = next((each for each in reversed(tuple(changes)) if each.length), None)
+    return last is not None and (last.size, last.offset) != (0, 0)
 
 
 def _records(file: Path) -> Iterator[_Record]:

@@ -20,8 +20,8 @@ from failpy import _crashes, _tear, fail
 from failpy._crash_child import Errand, done
 from failpy._explore import prepared
 from failpy._schedule import Schedule
-from failpy._tear import MOST, Tear, find_tears, tear_files
-from failpy._undo_log import read_log
+from failpy._tear import MOST, Tear, Tears, find_tears, tear_files
+from failpy._undo_log import Change, File, read_log
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="tear=True is for Linux")
 
@@ -392,6 +392,45 @@ def test_a_file_that_is_gone_is_not_torn(tmp_path: Path) -> None:
     assert find_tears(files, None).each == ()
     assert tear_files(tear, files, None) is not None
     assert tear_files(Tear((), ()), files, None) is None
+
+
+@pytest.mark.parametrize("is_written", [True, False])
+def test_a_new_file_with_the_number_of_one_that_is_gone_is_another(tmp_path: Path, is_written: bool) -> None:
+    def body(state: Path) -> None:
+        with (state / "old").open("w+b", buffering=0) as file:
+            file.write(b"old")
+            file.write(b"old")
+            file.seek(0)
+            file.write(b"OLD")
+        # As if by code in C: it has the number of the old one, which nobody saw go.
+        with fail.scope({"posix/io/open": "off"}):
+            (state / "old").open("wb").close()
+        if is_written:
+            with (state / "old").open("ab", buffering=0) as file:
+                file.write(b"new")
+
+    each = find_tears(read_log(logged(tmp_path, body)), tmp_path / "state").each
+    said = [said for tear in each for said in tear.said]
+    assert said == [f"'old' has {left} of its 3 bytes" for left in (1, 0)] * is_written
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_what_is_no_file_is_not_torn(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    path = tmp_path / "new"
+    make(path)
+    status = path.lstat()
+    gone = File(0, (status.st_dev, status.st_ino), str(path), (Change(0, b"", 0, 4),))
+    assert find_tears([gone], tmp_path) == Tears()
+
+
+def test_a_call_that_asks_for_more_than_there_is_may_be_half_done(tmp_path: Path) -> None:
+    def body(state: Path) -> None:
+        (state / "data").write_bytes(b"0123456789")
+        (state / "data").replace(state / "source")
+        shutil.copyfile(state / "source", state / "copy")
+
+    each = find_tears(read_log(logged(tmp_path, body)), tmp_path / "state").each
+    assert "'copy' has 5 of its 10 bytes" in {said for tear in each for said in tear.said}
 
 
 def test_how_a_tear_is_said(tmp_path: Path) -> None:
