@@ -150,7 +150,7 @@ def _end_fork(error: BaseException | None) -> NoReturn:
     if isinstance(code, BaseException):
         sys.excepthook(type(code), code, code.__traceback__)
     elif status and not isinstance(code, int):
-        print(code, file=sys.stderr)
+        sys.stderr.write(f"{code}\n")
     for stream in (sys.stdout, sys.stderr):
         with suppress(Exception):
             stream.flush()

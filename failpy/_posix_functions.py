@@ -37,23 +37,35 @@ def _anyway(name: str, *labels: str) -> Evaluate:
     return evaluate
 
 
-def _moving(name: str, cut: Callable[[Any, int | None], tuple[int, Any]], at: int, **labels: int) -> Evaluate:
+def _moving(
+    name: str,
+    cut: Callable[[Any, int | None], tuple[int, Any]],
+    at: int,
+    parameters: str = "",
+    **labels: int,
+) -> Evaluate:
     """Hit the point, then move no more bytes than it says.
 
     Args:
         name: The point.
         cut: Says how much an argument asks for, and gives the argument that asks for less.
         at: Which argument.
+        parameters: The names of the arguments, where they can be given by name.
         labels: What else a predicate sees, by the number of the argument.
     """
     least = 1 if name.endswith(("write", "send")) else 0
+    named = parameters.split()
 
     def evaluate(wrapped: Callable[..., Any], instance: object, args: Any, kwargs: Any) -> Any:
         __tracebackhide__ = True
+        if named and kwargs:
+            args, kwargs = _in_order(named, args, kwargs)
         if len(args) <= at:
             return wrapped(*args, **kwargs)  # which says what is wrong with them
         size, _ = cut(args[at], None)
         seen = {label: args[i] for label, i in labels.items() if i < len(args)}
+        if named and kwargs:
+            seen |= {label: kwargs[named[i]] for label, i in labels.items() if named[i] in kwargs}
         hit = strike(name, size=size, **_where(instance), **seen)
         if hit is not None and size:
             _, less = cut(args[at], length(hit, size, least))
@@ -61,6 +73,15 @@ def _moving(name: str, cut: Callable[[Any, int | None], tuple[int, Any]], at: in
         return wrapped(*args, **kwargs)
 
     return evaluate
+
+
+def _in_order(named: Sequence[str], args: Any, kwargs: Any) -> tuple[Any, Any]:
+    """The arguments with those in their places that were given by name, up to one that was left out."""
+    kwargs = dict(kwargs)
+    args = list(args)
+    while len(args) < len(named) and named[len(args)] in kwargs:
+        args.append(kwargs.pop(named[len(args)]))
+    return tuple(args), kwargs
 
 
 def _size(asked: Any, count: int | None) -> tuple[int, Any]:
@@ -134,7 +155,10 @@ def _connect_ex(wrapped: Callable[..., Any], instance: object, args: Any, kwargs
 
 
 def _values(labels: Sequence[str], args: Any, kwargs: Any) -> dict[str, Any]:
-    return dict(zip(labels, args, strict=False)) | {key: kwargs[key] for key in labels if key in kwargs}
+    # What is a dir_fd is given by name alone; `truncate` calls its size a length.
+    in_order = (label for label in labels if not label.endswith("dir_fd"))
+    named = {"size" if key == "length" else key: value for key, value in kwargs.items()}
+    return dict(zip(in_order, args, strict=False)) | {key: named[key] for key in labels if key in named}
 
 
 def _where(instance: object) -> dict[str, Any]:
@@ -166,6 +190,7 @@ def _tls_read(wrapped: Callable[..., Any], instance: object, args: Any, kwargs: 
 
 
 _SENDING, _RECEIVING = "posix/net/send", "posix/net/recv"
+_SENDFILE, _COPY = "out_fd in_fd offset count", "src dst count offset_src offset_dst"
 _BY_FILES = {**dict.fromkeys(METHODS), "posix/io/open": None}
 _BY_SQLITE = [name for name in CALLS if name.startswith("posix/sqlite/")]
 
@@ -188,10 +213,10 @@ def _places() -> Iterator[tuple[str, list[Place]]]:
     def before(point: str, *labels: str) -> Evaluate:
         return _before(f"posix/{point}", *labels)
 
-    def moving(point: str, cut: Any, at: int, **labels: int) -> Evaluate:
-        return _moving(f"posix/{point}", cut, at, **labels)
+    def moving(point: str, cut: Any, at: int, parameters: str = "", **labels: int) -> Evaluate:
+        return _moving(f"posix/{point}", cut, at, parameters, **labels)
 
-    yield "io/open", _os("open", before("io/open", "path", "flags"))
+    yield "io/open", _os("open", before("io/open", "path", "flags", "dir_fd"))
     yield "io/read", _os("read", moving("io/read", _size, 1, fd=0))
     yield "io/read", _os("pread", moving("io/read", _size, 1, fd=0, offset=2))
     yield "io/read", _os("readv", moving("io/read", _buffers, 1, fd=0))
@@ -200,14 +225,15 @@ def _places() -> Iterator[tuple[str, list[Place]]]:
     yield "io/write", _os("pwrite", moving("io/write", _data, 1, fd=0, offset=2))
     yield "io/write", _os("writev", moving("io/write", _buffers, 1, fd=0))
     yield "io/write", _os("pwritev", moving("io/write", _buffers, 1, fd=0, offset=2))
-    yield "io/write", _os("sendfile", moving("io/write", _size, 3, fd=0))
-    yield "io/write", _os("copy_file_range", moving("io/write", _size, 2, fd=1, offset=4))
+    yield "io/write", _os("sendfile", moving("io/write", _size, 3, _SENDFILE, fd=0))
+    yield "io/write", _os("copy_file_range", moving("io/write", _size, 2, _COPY, fd=1, offset=4))
     yield "io/fsync", _os("fsync fdatasync", before("io/fsync", "fd"))
-    yield "io/truncate", _os("truncate ftruncate", before("io/truncate", "path", "size"))
+    yield "io/truncate", _os("truncate", before("io/truncate", "path", "size"))
+    yield "io/truncate", _os("ftruncate", before("io/truncate", "fd", "size"))
     yield "io/close", _os("close", _anyway("posix/io/close", "fd"))
-    yield "io/rename", _os("rename replace", before("io/rename", "src", "dst"))
+    yield "io/rename", _os("rename replace", before("io/rename", "src", "dst", "src_dir_fd", "dst_dir_fd"))
     yield "io/link", _os("link symlink", before("io/link", "src", "dst"))
-    yield "io/unlink", _os("unlink remove", before("io/unlink", "path"))
+    yield "io/unlink", _os("unlink remove", before("io/unlink", "path", "dir_fd"))
     yield "io/mkdir", _os("mkdir", before("io/mkdir", "path", "mode"))
     yield "io/rmdir", _os("rmdir", before("io/rmdir", "path"))
     yield "io/stat", _os("stat lstat", before("io/stat", "path"))

@@ -69,8 +69,11 @@ def find_tears(files: Iterable[File], root: Path | None) -> Tears:
     each: list[Tear] = []
     untried = 0
     whole: list[Tear] = []
-    for file, path in _found(files, root):
+    for logged, path in _found(files, root):
         now = path.read_bytes()
+        if not now and is_another(logged.changes):
+            continue
+        file = _written(logged, len(now))
         cuts = list(_cuts(file))
         tried = cuts if len(cuts) <= MOST else [cuts[i * (len(cuts) - 1) // (MOST - 1)] for i in range(MOST)]
         untried += len(cuts) - len(tried)
@@ -102,9 +105,10 @@ def tear_files(tear: Tear, files: Iterable[File], root: Path | None) -> str | No
     found = {file.number: (file, path) for file, path in _found(files, root)}
     for cut, said in zip(tear.cuts, tear.said, strict=True):
         file, path = found.get(cut.number, (None, None))
-        if file is None or path is None or cut not in _cuts(file):
+        now = b"" if path is None else path.read_bytes()
+        if file is None or path is None or cut not in _cuts(_written(file, len(now))):
             return f"it has not written what was to be lost so that {said}"
-        path.write_bytes(_torn(path.read_bytes(), file.changes, cut))
+        path.write_bytes(_torn(now, file.changes, cut))
     return None
 
 
@@ -166,21 +170,23 @@ def _found(files: Iterable[File], root: Path | None) -> Iterator[tuple[File, Pat
             if renamed is None:
                 continue
             path = renamed
-        length = path.stat().st_size
-        if length or not is_another(file.changes):
-            yield file._replace(changes=tuple(_done(file.changes, length))), path
+        yield file, path
 
 
-def _done(changes: tuple[Change, ...], length: int) -> Iterator[Change]:
-    """The changes with what was written in place of what was asked for: `sendfile` asks for far too much.
+def _written(file: File, length: int) -> File:
+    """The file with what was written in place of what was asked for: `sendfile` asks for far too much.
 
     Args:
-        changes: Those of one file.
+        file: A file.
         length: How many bytes it has now.
     """
-    lengths = (*(change.length for change in changes[1:]), length)
-    for change, after in zip(changes, lengths, strict=True):
-        yield change._replace(size=min(change.size, max(after - change.offset, 0)))
+    lengths = (*(change.length for change in file.changes[1:]), length)
+    return file._replace(
+        changes=tuple(
+            change._replace(size=min(change.size, max(after - change.offset, 0)))
+            for change, after in zip(file.changes, lengths, strict=True)
+        )
+    )
 
 
 def _places(files: tuple[File, ...], root: Path | None) -> dict[tuple[int, int], Path]:

@@ -91,8 +91,8 @@ class UndoLog:
             "posix/io/write": self._writes,
             "posix/io/truncate": self._truncates,
             "posix/io/fsync": self._syncs,
-            "posix/io/rename": lambda values: self._unlinks(values.get("dst")),
-            "posix/io/unlink": lambda values: self._unlinks(values.get("path")),
+            "posix/io/rename": self._renames,
+            "posix/io/unlink": lambda values: self._unlinks(_placed(values, "path")),
         }
 
     def close(self) -> None:
@@ -109,7 +109,7 @@ class UndoLog:
     def _opens(self, values: Any) -> None:
         mode, flags = values.get("mode"), values.get("flags", 0)
         if "w" in mode if isinstance(mode, str) else flags & os.O_TRUNC:
-            self._cuts(os.fspath(values["path"]), 0)
+            self._cuts(_placed(values, "path"), 0)
 
     def _writes(self, values: Any) -> None:
         descriptor: int = values["fd"]
@@ -130,7 +130,7 @@ class UndoLog:
     def _truncates(self, values: Any) -> None:
         descriptor, size = values.get("fd", values.get("path")), values.get("size")
         if not isinstance(descriptor, int):
-            self._cuts(os.fspath(values["path"]), size)
+            self._cuts(_placed(values, "path"), size)
         elif descriptor > _STANDARD and (found := _opened(descriptor)) is not None:
             self._cuts(found[2], os.lseek(descriptor, 0, os.SEEK_CUR) if size is None else size)
 
@@ -145,6 +145,12 @@ class UndoLog:
         status = os.fstat(target if isinstance(target, int) else target.fileno())
         self._write(status, "", None)
 
+    def _renames(self, values: Any) -> None:
+        source = os.lstat(_placed(values, "src", "src_dir_fd"))
+        target = _placed(values, "dst", "dst_dir_fd")
+        if not os.path.samestat(source, os.lstat(target)):  # else nothing happens
+            self._unlinks(target)
+
     def _unlinks(self, path: Any) -> None:
         status = os.lstat(path)
         if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
@@ -157,6 +163,15 @@ class UndoLog:
         record = pickle.dumps(_Record((status.st_dev, status.st_ino), place, change, is_gone))
         while record:
             record = record[os.write(self._log, record) :]
+
+
+def _placed(values: Any, label: str, folder: str = "dir_fd") -> str | bytes:
+    """A path that a call names, perhaps from a folder that is open."""
+    path: str | bytes = os.fspath(values.get(label))
+    descriptor = values.get(folder)
+    if descriptor is None:
+        return path
+    return os.path.join(f"/proc/self/fd/{descriptor}", os.fsdecode(path))  # noqa: PTH118 - it may be absolute
 
 
 def _opened(descriptor: int) -> tuple[os.stat_result, int, str] | None:

@@ -382,6 +382,25 @@ def test_a_predicate_sees_the_call(tmp_path: Path, attached: Any) -> None:
             os.rename("a", dst="b")
 
 
+@pytest.mark.skipif(not hasattr(os, "copy_file_range"), reason="no copy_file_range on this platform")
+def test_arguments_may_be_given_by_name(tmp_path: Path, attached: Any) -> None:
+    (tmp_path / "a").write_bytes(b"0123456789")
+    seen = []
+    with (tmp_path / "a").open("rb") as reads, (tmp_path / "b").open("wb") as writes, fail.scope() as scope:
+        fds = reads.fileno(), writes.fileno()
+        scope.enable("posix/io/write", "return(2)", when=lambda call: seen.append(call.values) or True)
+        assert os.copy_file_range(*fds, count=5, offset_dst=3) == 2
+        assert os.copy_file_range(src=fds[0], dst=fds[1], count=5) == 2
+        assert os.sendfile(out_fd=fds[1], in_fd=fds[0], offset=0, count=5) == 2
+        with pytest.raises(TypeError):
+            os.copy_file_range(src=fds[0], count=5)  # type: ignore[call-arg]
+    assert [dict(values) for values in seen] == [
+        {"fd": fds[1], "size": 5, "offset": 3},
+        {"fd": fds[1], "size": 5},
+        {"fd": fds[1], "size": 5},
+    ]
+
+
 def test_return_at_open_is_the_file(attached: Any) -> None:
     with fail.scope({"posix/io/open": fail.Return(io.StringIO("instead"))}), open("nowhere") as file:
         assert file.read() == "instead"

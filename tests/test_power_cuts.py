@@ -305,6 +305,30 @@ def by_copy(path: Path) -> None:
     shutil.copyfile(source, path)
 
 
+def by_copy_to_a_place(path: Path) -> None:
+    source = path.with_name("source")
+    source.write_bytes(b"longer than before")
+    with source.open("rb") as reads, path.open("r+b") as writes:
+        os.copy_file_range(reads.fileno(), writes.fileno(), offset_dst=2, count=3)
+
+
+def by_truncate_with_names(path: Path) -> None:
+    os.truncate(path=path, length=3)
+    with path.open("r+b") as file:
+        os.ftruncate(file.fileno(), 2)
+
+
+def by_open_from_a_folder(path: Path) -> None:
+    folder = os.open(path.parent, os.O_RDONLY)
+    os.close(os.open(path.name, os.O_WRONLY | os.O_TRUNC, 0o600, dir_fd=folder))
+    os.close(folder)
+
+
+def by_a_rename_to_itself(path: Path) -> None:
+    path.write_bytes(b"new")
+    path.rename(path)
+
+
 def by_hole(path: Path) -> None:
     with path.open("r+b", buffering=0) as file:
         file.seek(9)
@@ -313,7 +337,10 @@ def by_hole(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [by_open, by_overwriting, by_pwrite, by_append, by_os_open, by_truncate, by_copy, by_hole],
+    [
+        *(by_open, by_overwriting, by_pwrite, by_append, by_os_open, by_truncate, by_copy, by_hole),
+        *(by_copy_to_a_place, by_truncate_with_names, by_open_from_a_folder, by_a_rename_to_itself),
+    ],
 )
 def test_each_change_can_be_undone(tmp_path: Path, change: Callable[[Path], None]) -> None:
     def body(state: Path) -> None:
@@ -325,6 +352,23 @@ def test_each_change_can_be_undone(tmp_path: Path, change: Callable[[Path], None
     found = contents(logged(tmp_path, body), tmp_path / "state" / "data")
     assert found[-1] == b"before"
     assert b"before" not in found[:-1]
+
+
+def test_a_file_of_another_folder_is_not_taken_for_one_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def body(state: Path) -> None:
+        monkeypatch.chdir(state)
+        for folder in (state, state / "sub", state / "other"):
+            folder.mkdir(exist_ok=True)
+            (folder / "data").write_bytes(b"data")
+        shutil.rmtree(state / "sub")
+        other = os.open(state / "other", os.O_RDONLY)
+        os.rename("data", "other", src_dir_fd=other, dst_dir_fd=other)
+        os.unlink("other", dir_fd=other)
+        os.close(other)
+
+    assert [file.path for file in read_log(logged(tmp_path, body))] == [str(tmp_path / "state" / "data")]
 
 
 def test_what_is_not_logged(tmp_path: Path) -> None:
