@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,9 @@ __all__ = ["MOST", "Tear", "Tears", "find_tears", "tear_files"]
 
 MOST = 16
 """How many ways to tear one file are tried at each crash."""
+
+
+_MODE = stat.S_IRUSR | stat.S_IWUSR
 
 
 class _Cut(NamedTuple):
@@ -70,7 +74,7 @@ def find_tears(files: Iterable[File], root: Path | None) -> Tears:
     untried = 0
     whole: list[Tear] = []
     for logged, path in _found(files, root):
-        now = path.read_bytes()
+        now = _get(path)
         if not now and is_another(logged.changes):
             continue
         file = _written(logged, len(now))
@@ -105,11 +109,35 @@ def tear_files(tear: Tear, files: Iterable[File], root: Path | None) -> str | No
     found = {file.number: (file, path) for file, path in _found(files, root)}
     for cut, said in zip(tear.cuts, tear.said, strict=True):
         file, path = found.get(cut.number, (None, None))
-        now = b"" if path is None else path.read_bytes()
+        now = b"" if path is None else _get(path)
         if file is None or path is None or cut not in _cuts(_written(file, len(now))):
             return f"it has not written what was to be lost so that {said}"
-        path.write_bytes(_torn(now, file.changes, cut))
+        _put(path, _torn(now, file.changes, cut))
     return None
+
+
+def _get(path: Path) -> bytes:
+    with _opened_up(path):
+        return path.read_bytes()
+
+
+def _put(path: Path, content: bytes) -> None:
+    with _opened_up(path):
+        path.write_bytes(content)
+
+
+@contextmanager
+def _opened_up(path: Path) -> Iterator[None]:
+    """Let it be read and written meanwhile: programs make files that nobody is to write again."""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    closed = mode & _MODE != _MODE
+    if closed:
+        path.chmod(mode | _MODE)
+    try:
+        yield
+    finally:
+        if closed:
+            path.chmod(mode)
 
 
 def _cuts(file: File) -> Iterator[_Cut]:

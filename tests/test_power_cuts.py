@@ -477,6 +477,34 @@ def test_a_call_that_asks_for_more_than_there_is_may_be_half_done(tmp_path: Path
     assert "'copy' has 5 of its 10 bytes" in {said for tear in each for said in tear.said}
 
 
+@pytest.mark.parametrize("mode", [0o444, 0o200, 0o000])
+def test_a_file_that_nobody_may_write_is_torn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
+    def body(state: Path) -> None:
+        (state / "object").write_bytes(b"content")
+        (state / "object").chmod(mode)
+
+    def guarded(needed: int, do: Callable[..., Any]) -> Callable[..., Any]:
+        # The tests may be run by root, who may do anything.
+        def guard(path: Path, *args: Any) -> Any:
+            if not path.stat().st_mode & needed:
+                raise PermissionError(13, "Permission denied")
+            return do(path, *args)
+
+        return guard
+
+    log = logged(tmp_path, body)
+    path = tmp_path / "state" / "object"
+    files = read_log(log)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", guarded(0o400, Path.read_bytes))
+        patch.setattr(Path, "write_bytes", guarded(0o200, Path.write_bytes))
+        (*_, tear) = find_tears(files, None).each
+        assert tear_files(tear, files, None) is None
+    assert (path.stat().st_size, path.stat().st_mode & 0o777) == (0, mode)
+
+
 def test_how_a_tear_is_said(tmp_path: Path) -> None:
     def body(state: Path) -> None:
         (state / "data").write_bytes(b"before")
