@@ -22,6 +22,7 @@ from failpy._context import Layer, current
 from failpy._errors import FailpointError
 from failpy._hit import Hit
 from failpy._outcome import Outcome, Rules, place_of, portable, text_of
+from failpy._posix import attach_named
 from failpy._probe import Note, Probe
 from failpy._schedule import Schedule
 from failpy._suspects import Suspects
@@ -49,6 +50,7 @@ class Errand:
         folder: Where its files go.
         cwd: The folder to be in, or None for that of the parent.
         logs: Whether it logs how to undo what it writes to files.
+        attached: The points of the operating system that are to stand there; a fork has them anyway.
     """
 
     what: str
@@ -59,6 +61,7 @@ class Errand:
     folder: Path
     cwd: Path | None
     logs: bool = False
+    attached: tuple[str, ...] = ()
 
 
 class _Hook(Protocol):
@@ -105,6 +108,7 @@ def done(errand: Errand, at_fork: _Hook | None = None) -> Outcome:
     undo = UndoLog(errand.folder / UNDO) if errand.logs else None
     (at_fork or os.register_at_fork)(after_in_child=let_go)
     rules = replace(errand.rules, timeout=None, confirms=False)
+    attachment = attach_named(errand.attached, "fail.explore_crashes")
     note = Note(_writing(journal, rules.suspects, undo), LOGGED if errand.logs else frozenset())
     try:
         outcome = run(_body(errand), errand.schedule, rules, errand.call, note)
@@ -114,6 +118,8 @@ def done(errand: Errand, at_fork: _Hook | None = None) -> Outcome:
         os.close(journal)
         if undo is not None:
             undo.close()
+        if attachment is not None:
+            attachment.detach()
     left = tuple(f"process {each.name!r} still runs" for each in multiprocessing.active_children())
     outcome = replace(outcome, leaks=(*outcome.leaks, *left))
     # Here, since the parent does not know what was declared on the way.

@@ -14,6 +14,7 @@ from failpy._crash_state import Reused, States
 from failpy._crash_tree import Plan
 from failpy._errors import Failure
 from failpy._outcome import Outcome, Rules, place_of, text_of
+from failpy._posix_caller import attached
 from failpy._schedule import Schedule
 from failpy._tear import find_tears, tear_files
 
@@ -84,7 +85,8 @@ class Stage:
         call, takes = (self.run, self.run_takes) if name == "run" else (self.check, self.check_takes)
         with TemporaryDirectory(dir=self.folder) as folder:
             arguments = (state,) if takes else ()
-            errand = Errand(name, call, arguments, schedule, self.rules, Path(folder), cwd, logs)
+            points = tuple(sorted(attached)) if self.method == "spawn" else ()
+            errand = Errand(name, call, arguments, schedule, self.rules, Path(folder), cwd, logs, points)
             return step(errand, self.method)
 
 

@@ -19,6 +19,7 @@ from failpy._outcome import Rules
 from failpy._schedule import Schedule
 from failpy._tear import MOST, Tear, Tears
 from failpy._terms import Kill, Terms
+from failpy._undo_log import LOGGED
 
 __all__ = ["CrashTree", "Plan"]
 
@@ -125,7 +126,13 @@ class CrashTree:
             f"failpoint {name!r} was left alone: it is armed around the exploration"
             for name in run.outcome.outside
         ]
-        if case.outcome == "passed":
+        masked = sorted(LOGGED.intersection(run.outcome.outside)) if self._tears else []
+        if masked:
+            self._problem = FailpointError(
+                f"tear=True has to see all that is done to files, and {masked[0]!r} is armed around the "
+                "exploration: explore outside of the scope that arms it"
+            )
+        elif case.outcome == "passed":
             self._notes += self._rules.suspects.unseen()
             self._problem = run.problem
             if self._tears and run.files is None and self._problem is None:

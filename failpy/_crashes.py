@@ -22,9 +22,11 @@ from failpy._errors import FailpointError
 from failpy._exploration_report import Report
 from failpy._explore import prepared
 from failpy._literals import shown
+from failpy._posix_caller import attached
 from failpy._probe import Probe
 from failpy._progress import progressing
 from failpy._schedule import Schedule
+from failpy._undo_log import LOGGED
 
 __all__ = ["explore_crashes"]
 
@@ -83,7 +85,8 @@ def explore_crashes(
 
     Raises:
         TypeError, ValueError: when an argument is wrong, or cannot be sent to a spawned child.
-        FailpointError: under `FAILPY=off`, without SIGKILL, and with `tear=True` without `/proc/self/fd`.
+        FailpointError: under `FAILPY=off`, without SIGKILL, and with `tear=True` without `/proc/self/fd`,
+            or where only some of the points of `fail.attach_posix("io")` are attached.
 
     Examples:
         >>> from pathlib import Path
@@ -154,6 +157,12 @@ def _check(points: object, method: object, setup: object, tear: object) -> None:
         raise TypeError(f"tear must be True or False, not {shown(tear)}")
     if tear and not _DESCRIPTORS.is_dir():
         raise FailpointError(f"tear=True needs {_DESCRIPTORS}, as Linux has it: leave tear= out")
+    missing = sorted(LOGGED - attached)
+    if tear and missing and LOGGED & attached:
+        raise FailpointError(
+            f"tear=True has to see all that is done to files, and {missing[0]!r} is not attached as others "
+            "are: put `with fail.attach_posix('io'):` around the exploration"
+        )
     if setup is not None and not callable(setup):
         raise TypeError(f"setup must be a callable without arguments, not {shown(setup)}")
     if inspect.isgeneratorfunction(setup):

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from failpy import _crashes, _tear, fail
 from failpy._crash_child import Errand, done
 from failpy._explore import prepared
+from failpy._posix import PosixAttachment
 from failpy._schedule import Schedule
 from failpy._tear import MOST, Tear, Tears, find_tears, tear_files
 from failpy._undo_log import Change, File, read_log
@@ -29,9 +30,9 @@ explore = partial(fail.explore_crashes, tear=True, method="fork", timeout=20.0)
 
 
 @pytest.fixture(autouse=True)
-def points() -> Iterator[None]:
-    with fail.attach_posix("io"):
-        yield
+def points() -> Iterator[PosixAttachment]:
+    with fail.attach_posix("io") as attachment:
+        yield attachment
 
 
 # --- programs ---
@@ -74,10 +75,7 @@ def loads(folder: Path) -> None:
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_a_rename_lands_before_its_data(setup: Callable[[], Path], method: Any) -> None:
-    if method == "spawn":
-        report = explore(attached_careless, loads, setup=setup, points="posix/io/*", method="spawn")
-    else:
-        report = explore(careless, loads, setup=setup, points="posix/io/*")
+    report = explore(careless, loads, setup=setup, points="posix/io/*", method=method)
     assert {case.terms for case in report.failures} == {
         "a power cut: 'state.json' has 4 of its 8 bytes",
         "a power cut: 'state.json' has 0 of its 8 bytes",
@@ -91,11 +89,6 @@ def test_a_rename_lands_before_its_data(setup: Callable[[], Path], method: Any) 
     assert "  nothing armed in run, which goes to its end\n" in said
     assert "  run: passed\n  power cut: 'state.json' has 4 of its 8 bytes\n  check: failed\n" in said
     assert json.loads(report.json())["cases"][-1]["torn"] == ["'new' has 0 of its 8 bytes"]
-
-
-def attached_careless(folder: Path) -> None:
-    with fail.attach_posix("io"):
-        careless(folder)
 
 
 def test_without_tear_nothing_is_found(setup: Callable[[], Path]) -> None:
@@ -227,6 +220,21 @@ def test_a_program_whose_files_are_not_seen(setup: Callable[[], Path]) -> None:
     with pytest.raises(fail.FailpointError, match=r"run has changed no file .* put `with fail.attach_posix"):
         report.raise_for_failures()
     assert report.counts == {"passed": 1}
+
+
+def test_a_sync_that_is_not_seen(points: PosixAttachment) -> None:
+    points.detach()
+    with fail.attach_posix("posix/io/write", "posix/io/rename"):
+        with pytest.raises(fail.FailpointError, match="and 'posix/io/fsync' is not attached as others are"):
+            explore(careful, loads)
+
+
+def test_a_sync_that_is_armed_around_it(setup: Callable[[], Path]) -> None:
+    with fail.scope({"posix/io/fsync": "off"}):
+        report = explore(careful, loads, setup=setup, points="posix/io/write")
+    assert report.cases == ()
+    with pytest.raises(fail.FailpointError, match="'posix/io/fsync' is armed around the exploration"):
+        report.raise_for_failures()
 
 
 @pytest.mark.parametrize("tear", [1, "yes", None])
@@ -409,6 +417,20 @@ def test_a_file_with_the_number_of_one_that_is_gone_is_another(tmp_path: Path) -
     (file,) = read_log(logged(tmp_path, body))
     # Whether the system gives a number again does not matter.
     assert (file.number, len(file.changes), len(keys)) == (2, 1, 3)
+
+
+def test_a_child_that_is_spawned_attaches_what_the_parent_has(
+    tmp_path: Path, points: PosixAttachment
+) -> None:
+    points.detach()
+    _, rules = prepared(points="posix/io/mkdir", timeout=5.0)
+
+    def body() -> None:
+        (tmp_path / "new").mkdir()
+
+    one = Errand("run", body, (), Schedule(), rules, tmp_path, None, attached=("posix/io/mkdir",))
+    assert done(one, lambda **_: None).names == ("posix/io/mkdir",)
+    assert fail.status("posix/io/mkdir").sites == ()
 
 
 def test_standard_streams_are_not_torn(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
