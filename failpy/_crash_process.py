@@ -30,6 +30,9 @@ _OURS = str(Path(__file__).parent)
 _GRACE = 0.3  # seconds in which a child that does not end writes where it is
 _FRAME = re.compile(r'^  File "(.+)", line (\d+) in ', re.MULTILINE)
 
+_forking = [threading.RLock()]
+"""Held while the filters of warnings are others: two threads would put them back in the wrong order."""
+
 
 class Step(NamedTuple):
     """What became of one process.
@@ -48,6 +51,14 @@ class Step(NamedTuple):
     problem: FailpointError | None = None
     files: tuple[File, ...] | None = None
     tears: Tears = Tears()
+
+
+def _after_fork_in_child() -> None:
+    # The thread that forked holds it for good in the child, which may have others.
+    _forking[:] = [threading.RLock()]
+
+
+getattr(os, "register_at_fork", lambda **_: None)(after_in_child=_after_fork_in_child)
 
 
 def why_not_fork() -> str | None:
@@ -80,9 +91,12 @@ def step(errand: Errand, method: str) -> Step:
     process: BaseProcess = context.Process(target=main, args=(errand,), name=f"failpy-{errand.what}")
     seconds = errand.rules.timeout
     try:
-        with warnings.catch_warnings():
-            # Of threads that Python does not know, and that hold none of its locks.
-            warnings.filterwarnings("ignore", ".*fork.*", DeprecationWarning)
+        if method == "fork":
+            with _forking[0], warnings.catch_warnings():
+                # Of threads that Python does not know, and that hold none of its locks.
+                warnings.filterwarnings("ignore", ".*fork.*", DeprecationWarning)
+                process.start()
+        else:
             process.start()
         has_ended = _wait(process, seconds)
         if not has_ended:

@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 import tracemalloc
+import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -632,6 +633,34 @@ def test_a_fork_beside_a_thread_is_not_safe(monkeypatch: pytest.MonkeyPatch) -> 
     assert why_not_fork() == "the libraries of macOS do not survive it"
     monkeypatch.delattr(os, "fork")
     assert why_not_fork() == "this system has no fork"
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_threads_that_explore_leave_the_filters_of_warnings(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = list(warnings.filters)
+    others = threading.Event()
+    started = multiprocessing.process.BaseProcess.start
+
+    def start(process: Any) -> None:
+        # The first goes on while the second is where it was, if that can come there.
+        if threading.current_thread() is threads[0]:
+            others.wait(0.5)
+        else:
+            others.set()
+            threads[0].join()
+        started(process)
+
+    monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", start)
+    _crash_process._after_fork_in_child()
+    errands = [errand(folder, fine) for folder in map(Path, map(tempfile.mkdtemp, "ab"))]
+    threads = [threading.Thread(target=_crash_process.step, args=(each, method)) for each in errands]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert list(warnings.filters) == before
 
 
 def test_without_pidfd(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
