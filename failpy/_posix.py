@@ -19,7 +19,7 @@ from failpy._posix_caller import attached
 from failpy._posix_calls import CALLS, chosen
 from failpy._posix_file import METHODS, FileSwitch
 from failpy._posix_functions import PLACES
-from failpy._registry import declared, lock
+from failpy._registry import attachable, declared, lock
 from failpy._site import BODY, Site, body_site
 
 __all__ = ["PosixAttachment", "attach_named", "attach_posix", "unseen"]
@@ -32,6 +32,7 @@ _IN_C = {
     *("pycurl", "grpc", "zmq", "uvloop"),
 }
 _SQLITE = "posix/sqlite/"  # whose points stand before what it does in C
+attachable.update(CALLS)
 _DICT: Any = vars(ModuleType)["__dict__"]
 
 

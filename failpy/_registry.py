@@ -270,9 +270,13 @@ def declared(name: str) -> Declared[Any] | None:
     return _declared.get(name)
 
 
+attachable: set[str] = set()
+"""The names of points that can be attached, for who misspells one that is not attached now."""
+
+
 def unknown(name: str) -> UnknownFailpoint:
     """The error for a name that no code has declared."""
-    near = nearest(name, names())
+    near = nearest(name, names() if name in attachable else sorted({*names(), *attachable}))
     advice = (
         "The points of the operating system are there while fail.attach_posix() has them attached"
         if name.startswith("posix/")

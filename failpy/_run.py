@@ -71,15 +71,16 @@ class Run:
             self._reporting = Reporting(self._config, options)
         threading.excepthook = self._hook
         try:
-            enable(process, options.terms, early=True)
-        except TermSyntaxError:
-            self._is_late = True  # what they name may come with the tests
+            try:
+                enable(process, options.terms, early=True)
+            except TermSyntaxError:
+                self._is_late = True  # what they name may come with the tests
+            if any(name.startswith("posix/") for name in options.terms):
+                from failpy._posix import attach_named
+
+                self._posix = attach_named(options.terms, "--failpoints")
         except FailpointError as exc:
             raise pytest.UsageError(f"--failpoints cannot be applied: {exc}") from None
-        if any(name.startswith("posix/") for name in options.terms):
-            from failpy._posix import attach_named
-
-            self._posix = attach_named(options.terms, "--failpoints")
         self._standing.begin()
 
     def pytest_collection_finish(self) -> None:

@@ -238,6 +238,10 @@ def test_points_of_the_operating_system_are_attached(tmp_path: Path) -> None:
     for terms, said in (
         ("posix/io/write=raise(ENOSPC)", "OSError: [Errno 28] No space left on device"),
         ("posix/io/write=1*off->raise(EIO)", "FAILPY_FAILPOINTS armed in vain"),
+        (
+            "posix/io/wrte=raise(EIO)",
+            "no code has declared a failpoint 'posix/io/wrte'; did you mean 'posix/io/write'",
+        ),
         ("posix/io/fsync=return(3)", "FAILPY_FAILPOINTS cannot be applied: failpoint 'posix/io/fsync'"),
     ):
         ended = subprocess.run(

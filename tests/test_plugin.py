@@ -1247,6 +1247,13 @@ def test_points_of_the_operating_system_are_attached_for_the_run(pytester: pytes
     assert os.rename is was
 
 
+def test_terms_that_a_point_of_the_operating_system_cannot_have(pytester: pytest.Pytester) -> None:
+    terms = '--failpoints=posix/io/write=return("x")'
+    result = run_source(pytester, "def test_it(): pass", terms, apart=True)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --failpoints cannot be applied: failpoint 'posix/io/write'*"])
+
+
 def again(result: pytest.RunResult) -> list[str]:
     """The lines that failures offer for another run."""
     return [line.partition(": ")[2] for line in result.outlines if line.startswith("run it again: pytest ")]
