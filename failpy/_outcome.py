@@ -182,6 +182,11 @@ def portable(outcome: Outcome) -> Outcome:
     try:
         pickle.loads(pickle.dumps(outcome.error))  # noqa: S301 - it was made in this line
     except Exception:
-        error = Transported(f"{type(outcome.error).__qualname__}: {outcome.traceback.strip()}")
+        try:
+            said = str(outcome.error)
+        except Exception:  # it is somebody else's
+            said = "(which cannot be shown)"
+        # What it says comes first: a report shows one line.
+        error = Transported(f"{type(outcome.error).__qualname__}: {said}\n{outcome.traceback.strip()}")
         return replace(outcome, error=error)
     return outcome

@@ -51,8 +51,13 @@ def body() -> None:
 
 class Unportable(Exception):
     def __init__(self, one: int, two: int) -> None:
-        super().__init__()
+        super().__init__(f"{one} is not {two}")
         self.lock = threading.Lock()
+
+
+class Unsayable(Unportable):
+    def __str__(self) -> str:
+        raise ValueError
 
 
 def unportable() -> None:
@@ -224,13 +229,19 @@ def test_what_cannot_come_back_from_a_process_comes_as_text() -> None:
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as executor:
         report = fail.explore(unportable, points="runs.unportable", executor=executor)
     (case,) = report.failures
-    assert case.why.startswith("Transported: Unportable: ")
+    assert case.why == "Transported: Unportable: 1 is not 2"
     assert "Unportable" in case.traceback
 
 
 def test_a_portable_outcome() -> None:
     assert portable(Outcome("failed", error=ValueError("x"))).error is not None
-    assert type(portable(Outcome("failed", error=Unportable(1, 2), traceback="x")).error) is not Unportable
+    for error, said in (
+        (Unportable(1, 2), "Unportable: 1 is not 2"),
+        (Unsayable(1, 2), "Unsayable: (which "),
+    ):
+        text = str(portable(Outcome("failed", error=error, traceback="traceback")).error)
+        assert text.startswith(said)
+        assert text.endswith("\ntraceback")
 
 
 @pytest.mark.parametrize("explored", [dies, dies_at_once])
