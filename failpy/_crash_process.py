@@ -42,7 +42,8 @@ class Step(NamedTuple):
             there was nothing for it to take.
         outcome: Its verdict is `"killed"` where it died at a hit, as it was told.
         problem: Why it hit none of the points, or None.
-        files: What it has written and not synced; None if it has changed no file, or nothing was logged.
+        files: What it and those before it have written and not synced; None if no file was changed, or
+            nothing was logged.
         tears: What a power cut after it might have taken of those.
     """
 
@@ -75,12 +76,13 @@ def why_not_fork() -> str | None:
     return None if loop is None else f"an event loop of {loop} runs here"
 
 
-def step(errand: Errand, method: str) -> Step:
+def step(errand: Errand, method: str, before: tuple[File, ...] = ()) -> Step:
     """Run an errand in a process of its own, and leave nothing of that process.
 
     Args:
         errand: What to do. Its folder is there, and empty.
         method: `"fork"` or `"spawn"`.
+        before: What processes before it have written and not synced.
 
     Raises:
         TypeError: when it cannot be sent to a spawned process.
@@ -106,7 +108,7 @@ def step(errand: Errand, method: str) -> Step:
     status = process.exitcode
     process.close()
     log = errand.folder / UNDO
-    files = read_log(log) if log.exists() and log.stat().st_size else None
+    files = read_log(log, before) if before or (log.exists() and log.stat().st_size) else None
     return _read(errand, status if has_ended else None)._replace(files=files)
 
 
@@ -178,12 +180,15 @@ def _read(errand: Errand, status: int | None) -> Step:
     elif not (files / HITS).exists():
         verdict = "crashed"
         error = Failure(
-            f"the process of {what} ended with status {status} before it began: a spawned process imports "
-            "the main module again, which has to guard what it does with `if __name__ == '__main__':`"
+            f"the process of {what} ended with status {status} before it began, and stderr says why: a "
+            "spawned process imports the main module again, which has to guard what it does with "
+            "`if __name__ == '__main__':`, and without setup= its folder has to be there"
         )
     else:
         verdict = "exited"
-        error = Failure(f"{what} ended its process itself, by os._exit({status}) or the like")
+        # An exception that nothing has caught gives 1, and what it does in failpy's own code there.
+        other = ", or failpy could not write what it came to, and stderr says why" if status == 1 else ""
+        error = Failure(f"{what} ended its process itself, by os._exit({status}) or the like{other}")
     return Step(what, Outcome(verdict, error=error, where=where, traceback=trace, names=names))
 
 

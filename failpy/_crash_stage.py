@@ -17,6 +17,7 @@ from failpy._outcome import Outcome, Rules, place_of, text_of
 from failpy._posix_caller import attached
 from failpy._schedule import Schedule
 from failpy._tear import find_tears, tear_files
+from failpy._undo_log import File
 
 __all__ = ["Stage"]
 
@@ -62,32 +63,45 @@ class Stage:
             except Exception as exc:
                 return [_failed_setup(exc)]
             root = Path(state) if cwd is None and isinstance(state, str | PurePath) else cwd
+            before: tuple[File, ...] = ()
             for index, crash in enumerate((*(plan.crashes or (None,)), None)):
                 schedule = Schedule() if crash is None else crash.schedule
-                done = self._step("check" if steps else "run", schedule, state, cwd, index < self.torn)
+                done = self._step(
+                    "check" if steps else "run", schedule, state, cwd, index < self.torn, before
+                )
                 steps.append(done)
+                before = done.files or ()
                 if done.outcome.verdict != ("killed" if schedule else "passed"):
                     break
                 if crash is not None and crash.tear is not None:
-                    why = tear_files(crash.tear, done.files or (), root)
+                    why = tear_files(crash.tear, before, root)
+                    before = ()  # what a power cut has left is on the disk
                     if why is not None:
                         steps.append(Step("power cut", Outcome("missed", error=Failure(why))))
                         break
-                elif done.files:
-                    steps[-1] = done._replace(tears=find_tears(done.files, root))
+                elif before:
+                    steps[-1] = done._replace(tears=find_tears(before, root))
             try:
                 stack.close()
             except Exception as exc:
                 steps.append(_failed_setup(exc))
         return steps
 
-    def _step(self, name: str, schedule: Schedule, state: object, cwd: Path | None, logs: bool) -> Step:
+    def _step(
+        self,
+        name: str,
+        schedule: Schedule,
+        state: object,
+        cwd: Path | None,
+        logs: bool,
+        before: tuple[File, ...],
+    ) -> Step:
         call, takes = (self.run, self.run_takes) if name == "run" else (self.check, self.check_takes)
         with TemporaryDirectory(dir=self.folder) as folder:
             arguments = (state,) if takes else ()
             points = tuple(sorted(attached)) if self.method == "spawn" else ()
             errand = Errand(name, call, arguments, schedule, self.rules, Path(folder), cwd, logs, points)
-            return step(errand, self.method)
+            return step(errand, self.method, before if logs else ())
 
 
 def _failed_setup(error: Exception) -> Step:

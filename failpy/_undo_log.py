@@ -194,16 +194,17 @@ def _read(path: str | bytes, offset: int, size: int) -> bytes:
         os.close(descriptor)
 
 
-def read_log(file: Path) -> tuple[File, ...]:
+def read_log(file: Path, before: tuple[File, ...] = ()) -> tuple[File, ...]:
     """The files with changes that are not synced, as far as the log of a dead process tells.
 
     Args:
         file: Where it was written; it need not be there.
+        before: The files with changes that were not synced when it began.
     """
-    counter = count()
-    numbers: dict[_Key, int] = {}
-    changes: dict[_Key, list[Change]] = {}
-    paths: dict[_Key, str] = {}
+    numbers = {each.key: each.number for each in before}
+    changes = {each.key: list(each.changes) for each in before}
+    paths = {each.key: each.path for each in before}
+    counter = count(max(numbers.values(), default=-1) + 1)
     for key, path, change, is_gone in _records(file):
         is_new = change is not None and not change.length and is_another(changes.get(key, ()))
         if change is None or is_new:

@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import os
 import re
+import resource
 import select
 import signal
 import subprocess
@@ -882,6 +883,27 @@ def test_a_child_that_never_came_to_run(tmp_path: Path) -> None:
     outcome = _crash_process._read(errand(tmp_path, write), 1).outcome
     assert outcome.verdict == "crashed"
     assert "the process of run ended with status 1 before it began" in str(outcome.error)
+
+
+def test_a_child_that_finds_no_room_for_what_it_has_to_say(tmp_path: Path) -> None:
+    def run(folder: Path) -> None:
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, limit))
+
+    recording = explore(run, fine).recording
+    assert recording is not None
+    assert recording.why.endswith("or failpy could not write what it came to, and stderr says why")
+
+
+def test_a_folder_that_run_has_taken_away(name: str) -> None:
+    def run(folder: Path) -> None:
+        folder.rmdir()
+
+    recording = explore(run, fine).recording
+    assert recording is not None
+    assert recording.endings == ("run: passed", "check: crashed")
+    assert "before it began, and stderr says why" in recording.why
+    assert recording.why.endswith("without setup= its folder has to be there")
 
 
 def test_a_child_that_says_nothing_of_where_it_is(tmp_path: Path) -> None:

@@ -127,6 +127,35 @@ def test_a_crash_within_the_recovery_is_torn_too(setup: Callable[[], Path]) -> N
     assert first.then == (Schedule(),)
 
 
+def test_a_power_cut_within_the_recovery_takes_what_was_not_synced_before() -> None:
+    def writes(folder: Path) -> None:
+        (folder / "data").write_bytes(b"1234")
+        with fail.point("power.run"):
+            pass
+
+    def trusts(folder: Path) -> None:
+        """It says that the data is there, in a file that is synced, where it has but read it."""
+        if (folder / "known").exists():
+            assert (folder / "data").read_bytes() == b"1234"
+        elif (folder / "data").exists() and (folder / "data").read_bytes() == b"1234":
+            with (folder / "known").open("wb") as file:
+                os.fsync(file)
+            with fail.point("power.check"):
+                pass
+
+    report = explore(writes, trusts, points="power.*", depth=2)
+    assert {case.endings for case in report.failures} == {
+        (
+            "run: killed at power.run #1",
+            end,
+            f"power cut: 'data' has {left} of its 4 bytes",
+            "check: failed",
+        )
+        for end in ("check: killed at power.check #1", "check: passed")
+        for left in (0, 2)
+    }
+
+
 def test_files_are_torn_one_by_one_and_all_together() -> None:
     def two(folder: Path) -> None:
         for name in ("a", "b"):
