@@ -28,6 +28,7 @@ _DEFAULTS: dict[str, Any] = {
     "closefd": True,
     "opener": None,
 }
+_FILES = (int, str, bytes, os.PathLike)
 _PARAMETERS = ("file", *_DEFAULTS)
 
 
@@ -155,6 +156,8 @@ def open_file(wrapped: Callable[..., Any], instance: object, args: Any, kwargs: 
         plan = _plan(options["mode"]) if isinstance(options["mode"], str) else None
     if plan is None or not _is_sound(options, plan[1]) or is_tool(sys._getframe(1)):
         return wrapped(*args, **kwargs)  # which also says what is wrong with them
+    if not isinstance(options["file"], _FILES):
+        return wrapped(*args, **kwargs)  # a number that is no int, or what is wrong
     if not isinstance(options["file"], int):
         options["file"] = os.fspath(options["file"])
         if options["opener"] is None:  # else that opens

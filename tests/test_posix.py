@@ -401,6 +401,19 @@ def test_arguments_may_be_given_by_name(tmp_path: Path, attached: Any) -> None:
     ]
 
 
+def test_a_number_that_is_no_int_is_a_descriptor(tmp_path: Path, attached: Any) -> None:
+    class Number:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def __index__(self) -> int:
+            return self.number
+
+    with (tmp_path / "a").open("wb") as file, open(Number(file.fileno()), "wb", closefd=False) as same:  # type: ignore[call-overload]
+        same.write(b"text")
+    assert (tmp_path / "a").read_bytes() == b"text"
+
+
 def test_return_at_open_is_the_file(attached: Any) -> None:
     with fail.scope({"posix/io/open": fail.Return(io.StringIO("instead"))}), open("nowhere") as file:
         assert file.read() == "instead"
