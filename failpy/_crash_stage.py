@@ -62,7 +62,7 @@ class Stage:
                 raise
             except Exception as exc:
                 return [_failed_setup(exc)]
-            root = Path(state) if cwd is None and isinstance(state, str | PurePath) else cwd
+            root = _folder_of(state) if cwd is None else cwd
             before: tuple[File, ...] = ()
             for index, crash in enumerate((*(plan.crashes or (None,)), None)):
                 schedule = Schedule() if crash is None else crash.schedule
@@ -102,6 +102,14 @@ class Stage:
             points = tuple(sorted(attached)) if self.method == "spawn" else ()
             errand = Errand(name, call, arguments, schedule, self.rules, Path(folder), cwd, logs, points)
             return step(errand, self.method, before if logs else ())
+
+
+def _folder_of(state: object) -> Path | None:
+    """The folder that the state is, or is in; None where it is no path."""
+    path = Path(state).absolute() if isinstance(state, str | PurePath) else None
+    if path is None or not path.parent.is_dir():
+        return None
+    return path.parent if path.is_file() else path
 
 
 def _failed_setup(error: Exception) -> Step:

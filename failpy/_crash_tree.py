@@ -155,6 +155,7 @@ class CrashTree:
     def _tear(self, before: tuple[_Crash, ...], crash: _Crash, tears: Tears) -> None:
         """Plan this crash with all that a power cut may take."""
         self._untried += tears.untried
+        self._notes += [said for said in tears.spared if said not in self._notes]
         for tear in tears.each:
             self._agenda.add(Plan((*before, crash._replace(tear=tear))))
 

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib import import_module
+from multiprocessing import current_process
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
@@ -162,6 +163,11 @@ def _check(points: object, method: object, setup: object, tear: object) -> None:
         raise FailpointError(
             f"tear=True has to see all that is done to files, and {missing[0]!r} is not attached as others "
             "are: put `with fail.attach_posix('io'):` around the exploration"
+        )
+    if current_process().daemon:
+        raise FailpointError(
+            "cannot explore crashes in a daemonic process, such as a worker of multiprocessing.Pool: it may "
+            "have no children; use a ProcessPoolExecutor"
         )
     if setup is not None and not callable(setup):
         raise TypeError(f"setup must be a callable without arguments, not {shown(setup)}")

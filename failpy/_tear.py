@@ -20,6 +20,7 @@ __all__ = ["MOST", "Tear", "Tears", "find_tears", "tear_files"]
 
 MOST = 16
 """How many ways to tear one file are tried at each crash."""
+_LARGEST = 1 << 28  # bytes: as it is torn, a file is in memory as a whole
 
 
 _MODE = stat.S_IRUSR | stat.S_IWUSR
@@ -57,10 +58,12 @@ class Tears(NamedTuple):
     Attributes:
         each: The tears that are worth a case, those that take the least first.
         untried: How many others there are.
+        spared: Which files are not torn, and why, as sentences.
     """
 
     each: tuple[Tear, ...] = ()
     untried: int = 0
+    spared: tuple[str, ...] = ()
 
 
 def find_tears(files: Iterable[File], root: Path | None) -> Tears:
@@ -68,12 +71,19 @@ def find_tears(files: Iterable[File], root: Path | None) -> Tears:
 
     Args:
         files: What is not synced.
-        root: The folder in which to look for what was renamed, besides those in which files were written.
+        root: The folder of the state. What is outside of it may be anybody's, and is not torn.
     """
     each: list[Tear] = []
+    spared: list[str] = []
     untried = 0
     whole: list[Tear] = []
     for logged, path in _found(files, root):
+        if root is not None and not path.is_relative_to(os.path.realpath(root)):
+            spared.append(f"{str(path)!r} was not torn, as it is outside of the state")
+            continue
+        if path.stat().st_size > _LARGEST:
+            spared.append(f"{_name(path, root)!r} was not torn, as it has more than {_LARGEST >> 20} MB")
+            continue
         now = _get(path)
         if not now and is_another(logged.changes):
             continue
@@ -92,7 +102,7 @@ def find_tears(files: Iterable[File], root: Path | None) -> Tears:
                 whole.append(tear)
     if len(whole) > 1:
         each.append(Tear(tuple(tear.cuts[0] for tear in whole), tuple(tear.said[0] for tear in whole)))
-    return Tears(tuple(each), untried)
+    return Tears(tuple(each), untried, tuple(spared))
 
 
 def tear_files(tear: Tear, files: Iterable[File], root: Path | None) -> str | None:

@@ -50,8 +50,8 @@ class _Record(NamedTuple):
 
     Attributes:
         key: The device and the number of the file.
-        path: Where it was.
-        change: What was changed, or None when it was synced, or is gone.
+        path: Where it was; where it is going to be, if it is renamed; or `""`.
+        change: What was changed, or None when it was synced, is renamed, or is gone.
         is_gone: Whether it is gone, so that another file may have its number.
     """
 
@@ -148,8 +148,12 @@ class UndoLog:
     def _renames(self, values: Any) -> None:
         source = os.lstat(_placed(values, "src", "src_dir_fd"))
         target = _placed(values, "dst", "dst_dir_fd")
-        if not os.path.samestat(source, os.lstat(target)):  # else nothing happens
+        with suppress(FileNotFoundError):
+            if os.path.samestat(source, os.lstat(target)):
+                return  # nothing happens
             self._unlinks(target)
+        if stat.S_ISREG(source.st_mode):
+            self._write(source, target, None)
 
     def _unlinks(self, path: Any) -> None:
         status = os.lstat(path)
@@ -206,6 +210,10 @@ def read_log(file: Path, before: tuple[File, ...] = ()) -> tuple[File, ...]:
     paths = {each.key: each.path for each in before}
     counter = count(max(numbers.values(), default=-1) + 1)
     for key, path, change, is_gone in _records(file):
+        if change is None and path:
+            if key in paths:
+                paths[key] = path
+            continue
         is_new = change is not None and not change.length and is_another(changes.get(key, ()))
         if change is None or is_new:
             changes.pop(key, None)

@@ -599,6 +599,12 @@ def test_a_system_without_sigkill(monkeypatch: pytest.MonkeyPatch) -> None:
         explore(write, fine)
 
 
+def test_a_daemonic_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_crashes, "current_process", lambda: SimpleNamespace(daemon=True))
+    with pytest.raises(fail.FailpointError, match="in a daemonic process, such as a worker of multiproc"):
+        explore(write, fine)
+
+
 def test_a_callable_in_c_without_a_signature_takes_the_state() -> None:
     assert _crashes._takes_state("run", iter)  # its two forms are no signature
     assert _crashes._takes_state("run", print)

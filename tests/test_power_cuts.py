@@ -210,31 +210,66 @@ def test_a_write_that_does_not_come_again_is_missed(tmp_path: Path) -> None:
     )
 
 
-def test_files_outside_of_the_state_and_files_that_moved(tmp_path: Path) -> None:
-    other = tmp_path / "other"
+@pytest.mark.parametrize("is_path", [True, False])
+def test_files_outside_of_the_state_and_files_that_moved(tmp_path: Path, is_path: bool) -> None:
+    other, state = tmp_path / "other", tmp_path / "state"
     other.mkdir()
 
-    def moves(folder: Path) -> None:
+    def moves(_: object) -> None:
         (other / "draft").write_text("text")
-        (folder / "deep").mkdir()
-        (other / "draft").rename(folder / "deep" / "final")
+        (state / "deep").mkdir(parents=True)
+        (other / "draft").rename(state / "deep" / "final")
         (other / "note").write_text("x")
         (other / "note").rename(other / "notes")
         (other / "log").write_text("x")
         (other / "gone").write_text("x")
         (other / "gone").unlink()
 
-    def checks(folder: Path) -> None:
+    def checks(_: object) -> None:
         for name in ("log", "notes"):
             (other / name).unlink(missing_ok=True)
+        shutil.rmtree(state)
 
-    report = explore(moves, checks, points="posix/io/listdir")
+    report = explore(moves, checks, setup=lambda: state if is_path else None, points="posix/io/listdir")
+    final = "deep/final" if is_path else str(state / "deep" / "final")
+    said = {said for case in report.cases for said in case.torn}
+    assert {f"{final!r} has {left} of its 4 bytes" for left in (2, 0)} <= said
+    outside = {f"{str(other / name)!r} has 0 of its 1 bytes" for name in ("log", "notes")}
+    spared = [
+        f"{str(other / name)!r} was not torn, as it is outside of the state" for name in ("notes", "log")
+    ]
+    if is_path:
+        assert not outside & said
+        assert sorted(each for each in report.notes if "not torn" in each) == sorted(spared)
+    else:
+        assert outside <= said
+
+
+def test_a_state_that_is_a_file_may_have_others_beside_it(tmp_path: Path) -> None:
+    file = tmp_path / "state.json"
+
+    def saves(path: Path) -> None:
+        path.with_suffix(".new").write_text("12")
+        path.with_suffix(".new").replace(path)
+
+    def begins() -> Path:
+        file.write_text("0")
+        return file
+
+    report = explore(saves, lambda: None, setup=begins, points="posix/io/rename")
     assert {said for case in report.cases for said in case.torn} == {
-        f"{str(other / 'notes')!r} has 0 of its 1 bytes",
-        "'deep/final' has 2 of its 4 bytes",
-        "'deep/final' has 0 of its 4 bytes",
-        f"{str(other / 'log')!r} has 0 of its 1 bytes",
+        f"{name!r} has {left} of its 2 bytes" for name in ("state.json", "state.new") for left in (0, 1)
     }
+
+
+def test_a_file_that_is_too_large_is_told(tmp_path: Path) -> None:
+    def body(state: Path) -> None:
+        with (state / "data").open("wb") as file:
+            file.truncate(1 << 40)
+
+    tears = find_tears(read_log(logged(tmp_path, body)), None)
+    assert tears.each == ()
+    assert tears.spared == (f"{str(tmp_path / 'state' / 'data')!r} was not torn, as it has more than 256 MB",)
 
 
 # --- when there is nothing to tear ---
