@@ -16,7 +16,7 @@ from typing import Any
 from failpy._context import inside
 from failpy._failures import chain_of
 from failpy._gate import event_loop
-from failpy._outcome import Injection, Outcome, Rules, escapes, let_go, place_of, portable, text_of
+from failpy._outcome import Injection, Outcome, Rules, escapes, let_go, place_of, portable, said_of, text_of
 from failpy._probe import Note, Probe
 from failpy._schedule import Schedule
 from failpy._surroundings import Exited, Surroundings, end_fork, left_open, without_exit
@@ -132,6 +132,7 @@ class _Run:
             error=raised,
             from_fault=self.comes_from_fault(raised),
             is_fault=said is None and self.is_fault(raised),
+            said="" if raised is None else said_of(raised),
             where="" if raised is None else place_of(raised),
             traceback="" if raised is None else text_of(raised),
             names=tuple(probe.names),
@@ -200,7 +201,16 @@ def _once(body: Body, schedule: Schedule, rules: Rules, home: Body | None, note:
 def run_remotely(body: Body, schedule: Schedule, rules: Rules) -> Outcome:
     """The same in a worker of an executor."""
     try:
-        return portable(run(body, schedule, rules))
+        attachment = None
+        if rules.attached:
+            from failpy._posix import attach_named
+
+            attachment = attach_named(rules.attached, "fail.explore")
+        try:
+            return portable(run(body, schedule, rules))
+        finally:
+            if attachment is not None:
+                attachment.detach()
     except KeyboardInterrupt:  # of the whole process group: the parent tells of it
         return Outcome("crashed", where="interrupted")
 

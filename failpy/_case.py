@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import Any
 
+from failpy._outcome import said_of
 from failpy._schedule import Schedule
 
-__all__ = ["Case"]
+__all__ = ["ESCAPED", "Case", "reproduction"]
+
+ESCAPED = "the injected exception came out of the body: let that expect it, or give may_escape="
+"""What is said of a case that failed by nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,7 @@ class Case:
         hits: How many hits of the points there were.
         seconds: How long it took, in seconds.
         then: What was injected after that into the checks of a crash, each a process of its own.
+        said: What it raised, in a line, as it was when the case ended; `""` for what `error` says now.
         torn: What the power cuts of a case of `tear=True` have taken, file by file.
     """
 
@@ -55,6 +61,7 @@ class Case:
     seconds: float = 0.0
     then: tuple[Schedule, ...] = ()
     torn: tuple[str, ...] = ()
+    said: str = ""
 
     @property
     def terms(self) -> str:
@@ -83,15 +90,8 @@ class Case:
 
     @property
     def why(self) -> str:
-        """What it raised, in a line."""
-        if self.error is None:
-            return ""
-        try:
-            said = str(self.error).partition("\n")[0]
-        except Exception:  # it is somebody else's
-            said = "(which cannot be shown)"
-        name = type(self.error).__qualname__
-        return f"{name}: {said}" if said else name
+        """What it raised, in a line, as it was when the case ended."""
+        return self.said or ("" if self.error is None else said_of(self.error))
 
     @property
     def alike(self) -> tuple[str, str, str]:
@@ -123,3 +123,18 @@ class Case:
             "hits": self.hits,
             "seconds": self.seconds,
         }
+
+
+def reproduction(case: Case) -> str:
+    """How to run this case again."""
+    if case.text is None:
+        return f"no text says these terms: fail.scope({case.schedule!r})"
+    # Each is for a process of its own.
+    names = ("run", *("check" for _ in case.then))
+    texts = [
+        f"FAILPY_FAILPOINTS={shlex.quote(str(each))}{f' for {name}' * bool(case.then)}"
+        if each
+        else f"nothing armed in {name}, which goes to its end"
+        for name, each in zip(names, (case.schedule, *case.then), strict=True)
+    ]
+    return ", then ".join(texts)

@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from failpy._case import Case
+from failpy._case import ESCAPED, Case, reproduction
 from failpy._literals import printable
 
 if TYPE_CHECKING:
@@ -70,13 +70,14 @@ def _section(title: str, items: Iterable[str], kind: str = "cases") -> str:
 
 def _item(case: Case, number: str, *, is_open: bool = False) -> str:
     tone = _TONES.get(case.outcome, "bad")
-    facts = [case.why, case.where, *case.endings, *case.leaks]
+    facts = [case.why, case.where, reproduction(case), *case.endings, *case.leaks]
     facts += [f"flaky: when it was run once more, it {case.again}"] * case.flaky
     facts += [f"diverged: {case.divergence}"] * (case.divergence is not None)
     facts += [f"fails alike with less: {case.simpler}"] * (case.simpler is not None)
-    facts += ["no text says these terms"] * (case.text is None)
+    facts += [ESCAPED] * case.is_fault
     lines = "".join(f"<p><bdi>{_text(fact)}</bdi></p>" for fact in facts if fact)
-    trace = f"<pre>{_lines(case.traceback)}</pre>" if is_open and case.traceback else ""
+    trace = f"<details><summary>traceback</summary><pre>{_lines(case.traceback)}</pre></details>"
+    trace = trace if is_open and case.traceback else ""
     return (
         f"<li><details{' open' if is_open else ''}><summary>"
         f'<span class="{tone}">{case.outcome}</span><code><bdi>{_text(case.terms)}</bdi></code>'

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, final
 
-from failpy._case import Case
+from failpy._case import ESCAPED, Case, reproduction
 from failpy._errors import FailpointError, Failure
 from failpy._failures import note
 
-__all__ = ["Report", "reproduction"]
+__all__ = ["Report"]
 
 _WORDS = ("passed", "failed", "timed out", "exited", "crashed", "escaped", "missed")
 _ALIKE = 3
@@ -61,7 +60,9 @@ class Report:
 
     @property
     def distinct(self) -> tuple[tuple[Case, ...], ...]:
-        """The failures, those alike together: first of each the one with the fewest and earliest faults.
+        """The failures, those alike together, as in `for first, *alike in report.distinct`.
+
+        First of each is the one with the fewest and earliest faults.
 
         Alike are those that raise an exception of one class at one line. What the body says itself comes
         before injected exceptions that nothing has handled.
@@ -180,21 +181,6 @@ class Report:
         return lines
 
 
-def reproduction(case: Case) -> str:
-    """How to run this case again."""
-    if case.text is None:
-        return f"no text says these terms: fail.scope({case.schedule!r})"
-    # Each is for a process of its own.
-    names = ("run", *("check" for _ in case.then))
-    texts = [
-        f"FAILPY_FAILPOINTS={shlex.quote(str(each))}{f' for {name}' * bool(case.then)}"
-        if each
-        else f"nothing armed in {name}, which goes to its end"
-        for name, each in zip(names, (case.schedule, *case.then), strict=True)
-    ]
-    return ", then ".join(texts)
-
-
 def _size(case: Case) -> tuple[bool, int]:
     return case.simpler is not None, len(case.endings)
 
@@ -213,7 +199,7 @@ def _told(group: tuple[Case, ...]) -> list[str]:
         comma = "; " if any(case.torn for case in others) else ", "
         lines.append(f"  alike: {comma.join(shown)}{more}")
     if first.is_fault:
-        lines.append("  the injected exception came out of the body: let that expect it, or give may_escape=")
+        lines.append(f"  {ESCAPED}")
     return lines
 
 

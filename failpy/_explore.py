@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 from failpy._agenda import Bounds
@@ -18,6 +19,7 @@ from failpy._failures import note
 from failpy._literals import shown
 from failpy._outcome import MayEscape, Rules
 from failpy._point import Fault
+from failpy._posix_caller import attached
 from failpy._progress import progressing
 from failpy._scanner import MAX_SECONDS
 from failpy._schedule import Schedule
@@ -108,6 +110,8 @@ def explore(
     with progressing(progress) as tell:
         try:
             if executor is not None:
+                if not isinstance(executor, ThreadPoolExecutor):
+                    rules = replace(rules, attached=tuple(sorted(attached)))
                 side_by_side(exploration, body, rules, executor, tell)
             else:
                 exploration.begin(run(body, Schedule(), rules))

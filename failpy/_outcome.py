@@ -48,6 +48,7 @@ class Rules:
         timeout: How long one run may take, in seconds, or None.
         may_escape: Which injected exceptions may come out of the body.
         confirms: Whether a run that fails is done once more.
+        attached: The points of the operating system that are to stand in a worker of an executor.
     """
 
     suspects: Suspects
@@ -55,6 +56,7 @@ class Rules:
     timeout: float | None
     may_escape: MayEscape
     confirms: bool = True
+    attached: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,8 @@ class Outcome:
     Attributes:
         verdict: `"passed"`, `"failed"`, `"escaped"`, `"timed out"`, `"exited"` or `"crashed"`.
         error: What it raised, or None.
-        traceback: That as text, or `""`.
+        said: That in a line, as it was then, or `""`.
+        traceback: The traceback as text, or `""`.
         where: The line that raised it, as `file:line`, or `""`.
         from_fault: Whether it is an injected exception or comes from one.
         is_fault: Whether it is an injected exception itself.
@@ -98,6 +101,7 @@ class Outcome:
 
     verdict: str
     error: BaseException | None = None
+    said: str = ""
     traceback: str = ""
     where: str = ""
     from_fault: bool = False
@@ -137,6 +141,16 @@ def place_of(error: BaseException) -> str:
 
 def _is_stdlib(file: str) -> bool:
     return file.startswith(("<frozen ", _STDLIB)) and not file.startswith(_PACKAGES)
+
+
+def said_of(error: BaseException) -> str:
+    """What it says, in a line. An assertion may hold what the program changes later."""
+    try:
+        said = str(error).partition("\n")[0]
+    except Exception:  # it is somebody else's
+        said = "(which cannot be shown)"
+    name = type(error).__qualname__
+    return f"{name}: {said}" if said else name
 
 
 def text_of(error: BaseException) -> str:

@@ -62,6 +62,9 @@ def _moving(
             args, kwargs = _in_order(named, args, kwargs)
         if len(args) <= at:
             return wrapped(*args, **kwargs)  # which says what is wrong with them
+        if cut is _buffers:
+            # It may be an iterator, as asyncio gives it, and is gone through twice.
+            args = (*args[:at], list(args[at]), *args[at + 1 :])
         size, _ = cut(args[at], None)
         seen = {label: args[i] for label, i in labels.items() if i < len(args)}
         if named and kwargs:

@@ -71,6 +71,7 @@ class Suspects:
         """What is to be injected at a declared point, without what would end or halt the process.
 
         Raises:
+            FailpointError: when it is of the operating system, and attached no more.
             ReturnTypeError: when a fault returns what is not of the type of the point.
             TermSyntaxError: when a fault names an exception that cannot be found.
         """
@@ -80,6 +81,11 @@ class Suspects:
         return self._checked[name]
 
     def _survivable(self, name: str) -> tuple[Terms, ...]:
+        if name.startswith("posix/") and not _site(name):
+            raise FailpointError(
+                f"failpoint {name!r} was detached before the body ended, and its faults are not known any "
+                "more: put `with fail.attach_posix():` around the exploration, not into the body"
+            )
         pattern = self._pattern(name)
         own = None if pattern is None else self._patterns[pattern]
         found = own or self._faults or faults_of(name)
@@ -155,6 +161,11 @@ class Suspects:
 def _surviving(pattern: str, faults: Iterable[Fault]) -> tuple[Terms, ...]:
     given = tuple(given_faults(pattern, faults))
     for fault in given:
+        if len(fault) > 1 and next(iter(fault)).action == "off":
+            raise ValueError(
+                f"the fault {fault} for {pattern!r} begins with hits that pass: which hit it is for is "
+                "decided by the exploration, so leave `off` out"
+            )
         if _is_drastic(fault):
             raise ValueError(
                 f"the fault {fault} for {pattern!r} would end or halt the process that explores: leave it out"

@@ -455,7 +455,7 @@ def test_a_grandchild_dies_with_the_group(name: str, tmp_path: Path) -> None:
         (lambda: signal.raise_signal(signal.SIGINT), "failed", "KeyboardInterrupt"),
         (lambda: asyncio.sleep(0), "failed", "TypeError: run gave an awaitable: wrap it"),
         (lambda: 1 / 0, "failed", "ZeroDivisionError"),
-        (lambda: _raise_local(), "failed", "Transported: _raise_local.<locals>.Strange: "),
+        (lambda: _raise_local(), "failed", "_raise_local.<locals>.Strange"),
     ],
 )
 def test_a_body_that_ends_otherwise(end: Callable[[], object], outcome: str, why: str) -> None:

@@ -106,6 +106,8 @@ def test_faults_that_would_end_the_process_are_left_out(name: str) -> None:
     report = fail.explore(crash, points=name)
     assert report.cases == ()
     assert "would end or halt the process" in str(report)
+    with pytest.raises(ValueError, match="begins with hits that pass: which hit it is for is decided by"):
+        fail.explore(lambda: None, faults=["3*off->raise"])
     with pytest.raises(ValueError, match="would end or halt"):
         fail.explore(crash, points={name: ["kill"]})
 

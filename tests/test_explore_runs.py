@@ -10,11 +10,14 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import threading
 import weakref
 from collections.abc import Awaitable, Callable
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,12 +25,15 @@ import trio
 
 from failpy import _exploration, _progress, _suspects, _workers, fail, failpoint
 from failpy._activation import Activation
+from failpy._bodyrun import run_remotely
+from failpy._explore import prepared
 from failpy._faults import faults_of
 from failpy._hit import Hit
 from failpy._observer import observing
 from failpy._outcome import Outcome, portable
 from failpy._probe import Probe
 from failpy._registry import armed
+from failpy._schedule import Schedule
 from failpy._terms import Terms
 
 LOOPS: list[Any] = [pytest.param(asyncio.run, id="asyncio"), pytest.param(trio.run, id="trio")]
@@ -229,7 +235,7 @@ def test_what_cannot_come_back_from_a_process_comes_as_text() -> None:
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as executor:
         report = fail.explore(unportable, points="runs.unportable", executor=executor)
     (case,) = report.failures
-    assert case.why == "Transported: Unportable: 1 is not 2"
+    assert case.why == "Unportable: 1 is not 2"
     assert "Unportable" in case.traceback
 
 
@@ -445,3 +451,61 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, has_rich: bool) ->
 def test_quiet_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
     fail.explore(body, points="runs.*")
     assert capsys.readouterr() == ("", "")
+
+
+# --- points of the operating system in workers ---
+
+
+def makes() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "new").mkdir()
+
+
+def attaches() -> None:
+    with fail.attach_posix("posix/io/mkdir"):
+        makes()
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_workers_have_what_is_attached(method: str) -> None:
+    with (
+        fail.attach_posix("posix/io/mkdir"),
+        ProcessPoolExecutor(1, mp_context=multiprocessing.get_context(method)) as executor,
+    ):
+        report = fail.explore(makes, points="posix/*", may_escape=True, executor=executor, limit=3)
+    assert dict(report.points) == {"posix/io/mkdir": 2}
+    assert report.counts == {"passed": 1, "escaped": 2}  # tempfile has survived the first
+
+
+def test_a_worker_takes_away_what_it_has_attached() -> None:
+    was = os.mkdir
+    _, rules = prepared(points="posix/*")
+    outcome = run_remotely(makes, Schedule(), replace(rules, attached=("posix/io/mkdir",)))
+    assert outcome.names == ("posix/io/mkdir", "posix/io/mkdir")
+    assert os.mkdir is was
+
+
+def test_what_is_attached_by_the_body_has_no_faults() -> None:
+    with pytest.raises(fail.FailpointError, match=r"'posix/io/mkdir' was detached before the body ended"):
+        fail.explore(attaches, points="posix/*")
+
+
+# --- what is said of a failure ---
+
+
+def test_what_a_failure_says_is_what_it_said_then(name: str) -> None:
+    seen: list[str] = []
+
+    def body() -> None:
+        seen.clear()
+        try:
+            fail.point(name).hit()
+        except fail.Injected:
+            seen.append("failed")
+        if seen:
+            raise AssertionError(seen)  # pytest would make text of it at once
+
+    (case,) = fail.explore(body, points=name).failures
+    assert str(case.error) == "[]"  # after the last run, which has gone well
+    assert case.why.startswith("AssertionError: ['failed']")
+    assert case.as_json()["error"] == case.why

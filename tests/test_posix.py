@@ -1250,3 +1250,49 @@ def test_an_error_that_a_buffer_drops_for_a_second_one_is_not_said_to_be_handled
     assert report.cases[0].endings[:1] == (
         "posix/io/write #1 2*raise(ENOSPC): handled by the buffer of the file",
     )
+
+
+# --- arguments that can be gone through once ---
+
+
+def test_buffers_may_come_from_an_iterator() -> None:
+    ours, theirs = socket.socketpair()
+    reads, writes = os.pipe()
+    with ours, theirs, fail.attach_posix("posix/net/send", "posix/io/write"):
+        with fail.scope({"posix/net/send": "1*off->return(2)", "posix/io/write": "5*off"}):
+            assert ours.sendmsg(iter([b"abc", b"def"])) == 6
+            assert ours.sendmsg(iter([b"ghi"])) == 2
+            assert os.writev(writes, [b"abc"]) == 3
+        assert theirs.recv(100) == b"abcdefgh"
+    assert os.read(reads, 100) == b"abc"
+    os.close(reads)
+    os.close(writes)
+
+
+def test_asyncio_sends_what_is_too_much_for_one_call() -> None:
+    size = 3_000_000
+
+    async def main() -> int:
+        count = 0
+        ended = asyncio.Event()
+
+        async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal count
+            while part := await reader.read(1 << 16):
+                count += len(part)
+            writer.close()
+            ended.set()
+
+        server = await asyncio.start_server(take, "127.0.0.1", 0)
+        async with server:
+            _, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2])
+            for _ in range(3):
+                writer.write(bytes(size // 3))
+            writer.write_eof()
+            await asyncio.wait_for(ended.wait(), 60)
+            writer.close()
+            await writer.wait_closed()
+        return count
+
+    with fail.attach_posix("net"), fail.scope({"posix/net/send": "1*off->50*return(7)->off"}):
+        assert asyncio.run(main()) == size

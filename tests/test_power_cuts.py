@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -514,6 +516,21 @@ def test_a_log_that_ends_within_a_record(tmp_path: Path) -> None:
     assert read_log(tmp_path / "none") == ()
 
 
+def test_files_of_a_folder_that_was_renamed(tmp_path: Path) -> None:
+    def body(state: Path) -> None:
+        (state / "old").mkdir()
+        (state / "old" / "a").write_text("x")
+        (state / "old" / "b").write_text("x")
+        (state / "old").rename(state / "new")
+
+    each = find_tears(read_log(logged(tmp_path, body)), tmp_path / "state").each
+    assert [tear.said for tear in each] == [
+        ("'new/a' has 0 of its 1 bytes",),
+        ("'new/b' has 0 of its 1 bytes",),
+        ("'new/a' has 0 of its 1 bytes", "'new/b' has 0 of its 1 bytes"),
+    ]
+
+
 def test_a_file_that_is_gone_is_not_torn(tmp_path: Path) -> None:
     log = logged(tmp_path, lambda state: (state / "a").write_text("xy"))
     files = read_log(log)
@@ -661,3 +678,14 @@ def test_every_prefix_of_what_is_not_synced_can_be_had(steps: list[tuple[str, in
                 ((_, path),) = _tear._found(files, Path(name, "state"))
                 assert path.read_bytes() in expected
                 break
+
+
+def test_what_sqlite_writes_is_said_not_to_be_seen() -> None:
+    def both(folder: Path) -> None:
+        (folder / "log").write_text("x")
+        with closing(sqlite3.connect(folder / "db")) as database:
+            database.execute("CREATE TABLE t (x)")
+
+    with fail.attach_posix("sqlite"):
+        report = explore(both, lambda: None, points="posix/sqlite/connect")
+    assert "tear=True sees nothing of what SQLite writes, since it does that in C" in report.notes
