@@ -111,7 +111,7 @@ def test_the_exploration_finds_the_double_shipment_and_no_fault_of_the_fixed_ver
     assert (explored.returncode, explored.stderr) == (0, "")
     assert "watch." not in " ".join(re.findall("FAILPY_FAILPOINTS=.*?'.*?'", explored.stdout))
     faulty, _, fixed = explored.stdout.partition("follow_fixed()")
-    assert faulty.count("FAILED AssertionError: shipped lamp, lamp, chair, desk, clock, globe") == 2
+    assert faulty.count("FAILED AssertionError: shipped lamp, lamp, chair, desk\n") == 2
     assert "FAILED" not in fixed
     assert re.findall(r"explored (\d+) cases of . failpoints: (\d+) passed$", fixed, re.MULTILINE)
 
