@@ -79,7 +79,8 @@ def warn_if_blocking(what: str, instead: str) -> None:
 
 
 def _return(hit: Hit[Any], term: Return) -> None:
-    hit.divert(term.fresh())
+    hit.value = term.fresh() if term._read else term.value
+    hit.diverted = True
 
 
 def _raise(hit: Hit[Any], term: Raise) -> None:
@@ -150,11 +151,12 @@ _EFFECTS: dict[str, Effect] = {
 class Step:
     """One term of the chain with all that a hit would else have to ask it."""
 
-    __slots__ = ("effect", "fires", "index", "seconds", "term")
+    __slots__ = ("effect", "fires", "index", "modifiers", "seconds", "term")
 
     def __init__(self, index: int, term: Term) -> None:
         self.index = index
         self.term = term
+        self.modifiers = term.modifiers
         self.fires = term.action != "off"
         self.seconds = seconds_to_wait(term)
         self.effect = effect_of(term)

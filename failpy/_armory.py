@@ -251,7 +251,8 @@ class Armory(Layer):
     def record(self, hit: Hit[Any]) -> None:
         """Add a hit to the trace."""
         hit.in_thread = current_thread()
-        hit.task = task_name(current_task())
+        if (task := current_task()) is not None:
+            hit.task = task_name(task)
         self._trace.append(hit)
 
     def injected(self, hit: Hit[Any], error: BaseException) -> None:

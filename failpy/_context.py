@@ -22,6 +22,7 @@ __all__ = [
     "current_if_any",
     "declare_variable",
     "find",
+    "find_from",
     "inside",
     "mute_thread",
     "muted",
@@ -133,22 +134,28 @@ def set_current(layer: Layer) -> None:
     _set(layer)
 
 
-def find(name: str, start: Layer | None = None) -> Activation | None:
-    """The activation that a hit of this point is for.
+def find(name: str) -> Activation | None:
+    """The activation that a hit of this point is for, in this context."""
+    innermost = layer = _get()
+    while True:
+        activation = layer.activations.get(name)
+        if activation is not None:
+            return activation
+        if layer.parent is None:
+            break
+        layer = layer.parent
+    if innermost is process or innermost.closed:
+        missed(name)
+    return None
 
-    Args:
-        name: The point.
-        start: The layer to begin at; this context's innermost unless given.
-    """
-    innermost = _get() if start is None else start
-    layer: Layer | None = innermost
+
+def find_from(layer: Layer | None, name: str) -> Activation | None:
+    """The same from this layer outwards."""
     while layer is not None:
         activation = layer.activations.get(name)
         if activation is not None:
             return activation
         layer = layer.parent
-    if start is None and (innermost is process or innermost.closed):
-        missed(name)
     return None
 
 

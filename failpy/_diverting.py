@@ -49,7 +49,7 @@ class Return(Term):
     def read(cls, value: object) -> Return:
         """A `return` whose value was read from text: each hit gets a copy."""
         term = cls(value)
-        term._set(_read=True)
+        term._set(_read=isinstance(value, list | dict))  # others may be shared
         return term
 
     def fresh(self) -> Any:

@@ -22,6 +22,9 @@ __all__ = ["Gate", "current_task", "event_loop", "task_name"]
 
 def current_task() -> Any:
     """The asyncio or trio task that runs, or None."""
+    # Every hit that is recorded asks, and is told at once where there is none.
+    if _running_loop() is None and "trio" not in _modules:
+        return None
     loop = event_loop()
     if loop is None:
         return None
@@ -45,11 +48,19 @@ def event_loop() -> str | None:
         trio = getattr(_modules["trio"], "lowlevel", None)
         if trio is not None and trio.in_trio_task():
             return "trio"
-    if "asyncio" in _modules:
-        running_loop = getattr(_modules["asyncio"], "_get_running_loop", None)
-        if running_loop is not None and running_loop() is not None:
-            return "asyncio"
-    return None
+    return None if _running_loop() is None else "asyncio"
+
+
+def _look_for_asyncio() -> Any:
+    global _running_loop  # noqa: PLW0603 - once it is there, asyncio itself is asked
+    found = getattr(_modules.get("asyncio"), "_get_running_loop", None)
+    if found is None:
+        return None
+    _running_loop = found
+    return found()
+
+
+_running_loop: Callable[[], Any] = _look_for_asyncio
 
 
 class Gate:

@@ -49,7 +49,7 @@ class Hit(Generic[T]):
     task: str | None = None
     chosen: Term | None = None
     activation: Any = None
-    _awaitable: Awaitable[Any] | None = None
+    awaitable: Awaitable[Any] | None = None
 
     def __init__(
         self,
@@ -166,7 +166,7 @@ class Hit(Generic[T]):
     def answer(self, result: Any) -> None:
         """Take what a callable said: None lets execution pass, anything else is its `return`."""
         if hasattr(type(result), "__await__"):
-            self._awaitable = result
+            self.awaitable = result
         elif result is not None:
             try:
                 self._check(result, self.term)
@@ -175,23 +175,21 @@ class Hit(Generic[T]):
             else:
                 self.divert(result)
 
-    def settle(self) -> Hit[T] | None:
-        """The hit if it diverts execution, else None. For a site that cannot await."""
-        if self._awaitable is not None:
-            awaitable, self._awaitable = self._awaitable, None
-            getattr(awaitable, "close", lambda: None)()
-            self.inject(
-                TypeError(
-                    f"{self.term} at failpoint {self.point!r} gave an awaitable, and the site is not async: "
-                    "give it a plain function, or use `async with` or `await ...ahit()` there"
-                )
+    def settle(self) -> None:
+        """Refuse the awaitable that a callable gave at a site that cannot await."""
+        awaitable, self.awaitable = self.awaitable, None
+        getattr(awaitable, "close", lambda: None)()
+        self.inject(
+            TypeError(
+                f"{self.term} at failpoint {self.point!r} gave an awaitable, and the site is not async: "
+                "give it a plain function, or use `async with` or `await ...ahit()` there"
             )
-        return self if self.diverted else None
+        )
 
-    async def asettle(self) -> Hit[T] | None:
-        """The same for a site that can."""
-        while self._awaitable is not None:
-            awaitable, self._awaitable = self._awaitable, None
+    async def asettle(self) -> None:
+        """Wait for it at a site that can."""
+        while self.awaitable is not None:
+            awaitable, self.awaitable = self.awaitable, None
             with muted():
                 try:
                     result = await awaitable
@@ -199,7 +197,6 @@ class Hit(Generic[T]):
                     self.inject(exc)
                 else:
                     self.answer(result)
-        return self if self.diverted else None
 
 
 class TraceEntry(NamedTuple):

@@ -222,6 +222,7 @@ def test_a_bound_function_ends_what_fatal_unwinds(name: str) -> None:
 
 def test_a_library_that_is_half_imported_runs_no_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     empty = type(sys)("half imported")
+    monkeypatch.setattr(_gate, "_running_loop", _gate._look_for_asyncio)
     monkeypatch.setattr(_gate, "_modules", {"trio": empty, "asyncio": empty})
     assert _gate.event_loop() is None
     monkeypatch.setattr(_gate, "_modules", {})
