@@ -227,6 +227,7 @@ def test_a_library_that_is_half_imported_runs_no_loop(monkeypatch: pytest.Monkey
     assert _gate.event_loop() is None
     monkeypatch.setattr(_gate, "_modules", {})
     assert _gate.event_loop() is None
+    assert _gate.current_task() is None
 
 
 def test_a_future_of_a_class_of_its_own_is_left_what_it_is() -> None:
