@@ -200,17 +200,11 @@ def _once(body: Body, schedule: Schedule, rules: Rules, home: Body | None, note:
 
 def run_remotely(body: Body, schedule: Schedule, rules: Rules) -> Outcome:
     """The same in a worker of an executor."""
-    try:
-        attachment = None
-        if rules.attached:
-            from failpy._posix import attach_named
+    from failpy._posix import attach_named  # for workers alone
 
-            attachment = attach_named(rules.attached, "fail.explore")
-        try:
+    try:
+        with attach_named(rules.attached, "fail.explore"):
             return portable(run(body, schedule, rules))
-        finally:
-            if attachment is not None:
-                attachment.detach()
     except KeyboardInterrupt:  # of the whole process group: the parent tells of it
         return Outcome("crashed", where="interrupted")
 

@@ -108,22 +108,20 @@ def done(errand: Errand, at_fork: _Hook | None = None) -> Outcome:
     undo = UndoLog(errand.folder / UNDO) if errand.logs else None
     (at_fork or os.register_at_fork)(after_in_child=let_go)
     rules = replace(errand.rules, timeout=None, confirms=False)
-    attachment = attach_named(errand.attached, "fail.explore_crashes")
     note = Note(_writing(journal, rules.suspects, undo), LOGGED if errand.logs else frozenset())
-    try:
-        outcome = run(_body(errand), errand.schedule, rules, errand.call, note)
-    except KeyboardInterrupt as exc:  # its own: that of a terminal does not come here
-        outcome = Outcome("failed", error=exc, where=place_of(exc), traceback=text_of(exc))
-    finally:
-        os.close(journal)
-        if undo is not None:
-            undo.close()
-        if attachment is not None:
-            attachment.detach()
+    with attach_named(errand.attached, "fail.explore_crashes"):
+        try:
+            outcome = run(_body(errand), errand.schedule, rules, errand.call, note)
+        except KeyboardInterrupt as exc:  # its own: that of a terminal does not come here
+            outcome = Outcome("failed", error=exc, where=place_of(exc), traceback=text_of(exc))
+        finally:
+            os.close(journal)
+            if undo is not None:
+                undo.close()
+        # Here, since the parent does not know what was declared on the way.
+        problem = rules.suspects.problem(outcome.names) if errand.what == "run" else None
     left = tuple(f"process {each.name!r} still runs" for each in multiprocessing.active_children())
     outcome = replace(outcome, leaks=(*outcome.leaks, *left))
-    # Here, since the parent does not know what was declared on the way.
-    problem = rules.suspects.problem(outcome.names) if errand.what == "run" else None
     _write(errand.folder / RESULT, outcome, problem)
     return outcome
 

@@ -22,7 +22,7 @@ from failpy._posix_functions import PLACES
 from failpy._registry import attachable, declared, lock
 from failpy._site import BODY, Site, body_site
 
-__all__ = ["PosixAttachment", "attach_named", "attach_posix", "unseen"]
+__all__ = ["PosixAttachment", "attach_named", "attach_posix", "imported_early", "unseen"]
 
 # Those known to read and write files or sockets in C by themselves.
 _IN_C = {
@@ -31,7 +31,6 @@ _IN_C = {
     *("duckdb", "lmdb", "rocksdb", "psycopg2", "psycopg_c", "MySQLdb"),
     *("pycurl", "grpc", "zmq", "uvloop"),
 }
-_SQLITE = "posix/sqlite/"  # whose points stand before what it does in C
 attachable.update(CALLS)
 _DICT: Any = vars(ModuleType)["__dict__"]
 
@@ -123,16 +122,14 @@ def attach_posix(*which: str) -> PosixAttachment:
         return PosixAttachment(names, site)
 
 
-def attach_named(names: Iterable[str], where: str) -> PosixAttachment | None:
-    """Attach those points of the catalogue that are among these names, if there are any.
+def attach_named(names: Iterable[str], where: str) -> PosixAttachment:
+    """Attach those points of the catalogue that are among these names, which may be none.
 
     Args:
         names: The names of any points.
         where: What has named them, for a report of where they stand.
     """
     found = tuple(name for name in names if name in CALLS)
-    if not found:
-        return None
     with lock:
         return PosixAttachment(found, Site(where, 0, BODY))
 
@@ -178,16 +175,26 @@ def _leave(name: str) -> None:
 
 
 def unseen(names: Iterable[str]) -> tuple[str, ...]:
-    """Whose calls these points do not see, as `PosixAttachment.unseen` says it.
+    """Whose calls these points do not see, as `PosixAttachment.unseen` says it: `imported_early` first.
 
     Args:
         names: The names of points that stand.
     """
+    names = tuple(names)
+    early = imported_early(names)
+    # What SQLite does in C is behind its points.
+    if all(name.startswith("posix/sqlite/") for name in names):
+        return early
+    return (*early, *(f"{each} reads and writes in C" for each in sys.modules.copy() if each in _IN_C))
+
+
+def imported_early(names: Iterable[str]) -> tuple[str, ...]:
+    """The same of those alone who have imported a function by name before it was replaced."""
     with lock:
-        return tuple(_unseen(set(names)))
+        return tuple(_imported_early(names))
 
 
-def _unseen(names: set[str]) -> Iterator[str]:
+def _imported_early(names: Iterable[str]) -> Iterator[str]:
     originals = {
         id(place.original): f"{place.module}.{place.path}"
         for name in names
@@ -196,8 +203,6 @@ def _unseen(names: set[str]) -> Iterator[str]:
     }
     modules: list[Any] = list(sys.modules.items())
     for module_name, module in modules:
-        if module_name in _IN_C and not all(name.startswith(_SQLITE) for name in names):
-            yield f"{module_name} reads and writes in C"
         if not isinstance(module, ModuleType) or module_name.partition(".")[0] in sys.stdlib_module_names:
             continue
         # Not `vars(module)`: a lazy module would be loaded for it.

@@ -94,6 +94,6 @@ def _unseen(name: str) -> str:
         return ""
     from failpy._posix import unseen  # it stands, so this is there
 
-    found = sorted(unseen([name]), key=lambda each: each.endswith("in C"))
+    found = unseen([name])
     more = f" and {len(found) - _UNSEEN} more" if len(found) > _UNSEEN else ""
     return f". It does not see what others do past it: {', '.join(found[:_UNSEEN])}{more}" if found else ""

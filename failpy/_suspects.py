@@ -148,12 +148,10 @@ class Suspects:
         standing = [name for name in names() if name.startswith("posix/") and name in self and _site(name)]
         if not standing:
             return []
-        from failpy._posix import unseen  # they stand, so this is there
+        from failpy._posix import imported_early  # they stand, so this is there
 
         # What C code does by itself may be nothing at all, and is told when a point has never fired.
-        found = [
-            each for each in unseen(standing) if not each.endswith("in C") and not each.startswith(_LOOKS)
-        ]
+        found = [each for each in imported_early(standing) if not each.startswith(_LOOKS)]
         more = f" and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
         return [f"calls past the points are not seen: {', '.join(found[:_TOLD])}{more}"] if found else []
 

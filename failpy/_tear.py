@@ -21,8 +21,6 @@ __all__ = ["MOST", "Tear", "Tears", "find_tears", "tear_files"]
 MOST = 16
 """How many ways to tear one file are tried at each crash."""
 _LARGEST = 1 << 28  # bytes: as it is torn, a file is in memory as a whole
-
-
 _MODE = stat.S_IRUSR | stat.S_IWUSR
 
 

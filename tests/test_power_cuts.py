@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from failpy import _crashes, _tear, fail
+from failpy import _crash_process, _crashes, _tear, fail
 from failpy._crash_child import Errand, done
 from failpy._explore import prepared
 from failpy._posix import PosixAttachment
@@ -497,6 +498,9 @@ def test_a_child_that_is_spawned_attaches_what_the_parent_has(
     one = Errand("run", body, (), Schedule(), rules, tmp_path, None, attached=("posix/io/mkdir",))
     assert done(one, lambda **_: None).names == ("posix/io/mkdir",)
     assert fail.status("posix/io/mkdir").sites == ()
+    done(replace(one, call=int), lambda **_: None)
+    problem = _crash_process._read(replace(one, call=int), 0).problem
+    assert "did not hit the one failpoint that matches 'posix/io/mkdir': " in str(problem)
 
 
 def test_standard_streams_are_not_torn(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
