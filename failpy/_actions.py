@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from failpy._context import muted
 from failpy._errors import BlockingWarning, FailpointPanic, PauseTimeout
-from failpy._gate import event_loop
 from failpy._terms import Call, Delay, Exit, Panic, Pause, Print, Raise, Return, Sleep, Term, Yield
+from failpy._whereabouts import event_loop
 
 if TYPE_CHECKING:
     from failpy._hit import Hit

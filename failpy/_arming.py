@@ -72,12 +72,12 @@ def named_terms(terms: Mapping[str, str | Term | Terms] | str | None) -> dict[st
         return {}
     if isinstance(terms, str):
         return parse_set(terms)
-    if not isinstance(terms, Mapping):
+    if type(terms) is not dict and not isinstance(terms, Mapping):
         raise TypeError(
             "terms must be a mapping of names to terms, or a text like 'A=panic;B=2*off->print', "
             f"not {terms!r}"
         )
-    return {check_name(name): chain_for(name, each) for name, each in terms.items()}
+    return {check_name(name): _chain(name, each) for name, each in terms.items()}
 
 
 def chain_for(name: str, terms: str | Term | Terms) -> Terms:
@@ -86,7 +86,10 @@ def chain_for(name: str, terms: str | Term | Terms) -> Terms:
     Raises:
         TermSyntaxError, TypeError: as `as_terms`, naming the point.
     """
-    check_name(name)
+    return _chain(check_name(name), terms)
+
+
+def _chain(name: str, terms: str | Term | Terms) -> Terms:
     try:
         return as_terms(terms)
     except TermSyntaxError as exc:

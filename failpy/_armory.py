@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from threading import current_thread
 from typing import Any
 
 from failpy._actions import warn_if_blocking
@@ -13,7 +12,7 @@ from failpy._context import Layer
 from failpy._endings import Endings
 from failpy._errors import ScopeError, WaitTimeout
 from failpy._failures import Failures
-from failpy._gate import Gate, current_task, task_name
+from failpy._gate import Gate
 from failpy._hit import Hit, TraceEntry
 from failpy._names import check_name
 from failpy._order import Order, refuse_contradiction
@@ -21,6 +20,7 @@ from failpy._registry import declared, lock, settle, unknown
 from failpy._scanner import MAX_SECONDS
 from failpy._terms import Off, Term, Terms
 from failpy._waiting import who_waits
+from failpy._whereabouts import note_whereabouts
 
 __all__ = ["Armory"]
 
@@ -250,9 +250,7 @@ class Armory(Layer):
 
     def record(self, hit: Hit[Any]) -> None:
         """Add a hit to the trace."""
-        hit.in_thread = current_thread()
-        if (task := current_task()) is not None:
-            hit.task = task_name(task)
+        note_whereabouts(hit)
         self._trace.append(hit)
 
     def injected(self, hit: Hit[Any], error: BaseException) -> None:

@@ -10,7 +10,7 @@ from failpy._context import muted
 from failpy._control import BODY_LIMIT, Control, refusal
 from failpy._events import Events
 from failpy._exchange import Problem, Request, Response, too_long
-from failpy._gate import event_loop
+from failpy._whereabouts import event_loop
 from failpy._wsgi import mounted
 
 __all__ = ["asgi"]

@@ -15,12 +15,12 @@ from typing import Any
 
 from failpy._context import inside
 from failpy._failures import chain_of
-from failpy._gate import event_loop
 from failpy._outcome import Injection, Outcome, Rules, escapes, let_go, place_of, portable, said_of, text_of
 from failpy._probe import Note, Probe
 from failpy._schedule import Schedule
 from failpy._surroundings import Exited, Surroundings, end_fork, left_open, without_exit
 from failpy._timelimit import TimeUp, cancelling, within
+from failpy._whereabouts import event_loop
 
 __all__ = ["Body", "code_of", "run", "run_async", "run_remotely"]
 

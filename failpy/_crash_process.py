@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 
 from failpy._crash_child import HITS, RESULT, STACK, UNDO, Errand, main
 from failpy._errors import FailpointError, Failure
-from failpy._gate import event_loop
 from failpy._literals import shown
 from failpy._outcome import Outcome, Transported
 from failpy._tear import Tears
 from failpy._undo_log import File, read_log
+from failpy._whereabouts import event_loop
 
 __all__ = ["Step", "step", "why_not_fork"]
 

@@ -11,9 +11,10 @@ from threading import RLock, current_thread
 from typing import Any
 
 from failpy._context import Layer, process
-from failpy._gate import Gate, current_task, task_name
+from failpy._gate import Gate
 from failpy._hit import Hit
 from failpy._observer import Observer, observing
+from failpy._whereabouts import current_task, task_name
 
 __all__ = ["Events", "readers"]
 

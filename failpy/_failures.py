@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from failpy._errors import Failure, Unwind
-from failpy._gate import current_task, task_name
 from failpy._registry import lock
+from failpy._whereabouts import current_task, task_name
 
 if TYPE_CHECKING:
     from asyncio import Task
@@ -119,6 +119,8 @@ class Failures:
 
     def news(self, own: BaseException | None) -> list[BaseException]:
         """The same, without those that were told before; they count as told now."""
+        if not self._errors:
+            return []
         errors = self.besides(own)
         with lock:
             news = [error for error in errors if id(error) not in self._told]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,56 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from failpy._context import muted
 from failpy._errors import FailpointError
+from failpy._whereabouts import current_task, event_loop
 
 if TYPE_CHECKING:
     import asyncio
 
-_modules = sys.modules
-
-__all__ = ["Gate", "current_task", "event_loop", "task_name"]
-
-
-def current_task() -> Any:
-    """The asyncio or trio task that runs, or None."""
-    # Every hit that is recorded asks, and is told at once where there is none.
-    if _running_loop() is None and "trio" not in _modules:
-        return None
-    loop = event_loop()
-    if loop is None:
-        return None
-    return _modules["trio"].lowlevel.current_task() if loop == "trio" else _modules["asyncio"].current_task()
-
-
-def task_name(task: Any) -> str | None:
-    """What a task is called: asyncio asks it, trio looks."""
-    if task is None:
-        return None
-    return str(task.get_name() if hasattr(task, "get_name") else task.name)
-
-
-def event_loop() -> str | None:
-    """Which event loop runs in this thread: `"asyncio"`, `"trio"` or None.
-
-    A library that was never imported runs no loop, so nothing is imported to find out.
-    """
-    # `getattr`, because another thread may be in the middle of importing it.
-    if "trio" in _modules:
-        trio = getattr(_modules["trio"], "lowlevel", None)
-        if trio is not None and trio.in_trio_task():
-            return "trio"
-    return None if _running_loop() is None else "asyncio"
-
-
-def _look_for_asyncio() -> Any:
-    global _running_loop  # noqa: PLW0603 - once it is there, asyncio itself is asked
-    found = getattr(_modules.get("asyncio"), "_get_running_loop", None)
-    if found is None:
-        return None
-    _running_loop = found
-    return found()
-
-
-_running_loop: Callable[[], Any] = _look_for_asyncio
+__all__ = ["Gate"]
 
 
 class Gate:

@@ -13,11 +13,13 @@ from failpy._registry import declared
 from failpy._returns import check_value
 from failpy._terms import Off, Raise, Term, Terms
 
-__all__ = ["Hit", "TraceEntry"]
+__all__ = ["NO_TERM", "Hit", "TraceEntry"]
 
 T = TypeVar("T")
 
 _NOTE = "injected by failpoint "
+NO_TERM = Off()
+"""What a hit that no term acts on has for a term."""
 
 
 class Hit(Generic[T]):
@@ -37,33 +39,59 @@ class Hit(Generic[T]):
         task: The name of the asyncio or trio task, or None.
     """
 
-    # Defaults of the class, so that a hit which uses none of them does not pay for them.
-    nth = 0
-    term: Term = Off()
-    value: T = None  # type: ignore[assignment]  # until a `return` fires
-    error: BaseException | None = None
-    diverted = False
-    gate: Gate | None = None
-    waiting: dict[Gate, Hit[Any]] | None = None
-    in_thread: Thread | None = None
-    task: str | None = None
-    chosen: Term | None = None
-    activation: Any = None
-    awaitable: Awaitable[Any] | None = None
+    # Slots: thousands of hits are kept, and what a hit costs is mostly the memory it touches.
+    __slots__ = (
+        "activation",
+        "args",
+        "awaitable",
+        "diverted",
+        "error",
+        "gate",
+        "in_thread",
+        "kwargs",
+        "nth",
+        "task",
+        "term",
+        "value",
+        "values",
+    )
+
+    activation: Any
+    awaitable: Awaitable[Any] | None
+    in_thread: Thread | None
+    task: str | None
 
     def __init__(
-        self,
-        point: str,
-        terms: Terms,
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-        values: Mapping[str, Any],
+        self, activation: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], values: Mapping[str, Any]
     ) -> None:
-        self.point = point
-        self.terms = terms
+        self.activation = activation
         self.args = args
         self.kwargs = kwargs
         self.values = values
+        self.nth = 0
+        self.term: Term = NO_TERM
+        self.value: T = None  # type: ignore[assignment]  # until a `return` fires
+        self.diverted = False
+        self.error: BaseException | None = None
+        self.gate: Gate | None = None
+        self.in_thread = self.task = self.awaitable = None
+
+    @property
+    def point(self) -> str:
+        """The name of the point."""
+        name: str = self.activation.name
+        return name
+
+    @property
+    def terms(self) -> Terms:
+        """The whole chain."""
+        terms: Terms = self.activation.terms
+        return terms
+
+    @property
+    def chosen(self) -> Term | None:
+        """The term that acts, or None when none was allowed."""
+        return None if self.term is NO_TERM else self.term
 
     def __repr__(self) -> str:
         return f"<Hit {self.nth} of {self.point!r}: {self.term}>"
@@ -130,12 +158,6 @@ class Hit(Generic[T]):
         point = declared(self.point)
         assert point is not None  # it has been hit
         check_value(self.point, point.returns, point.accepted, value, source)
-
-    def leave(self) -> None:
-        """Wait no more."""
-        assert self.waiting is not None
-        assert self.gate is not None
-        self.waiting.pop(self.gate, None)
 
     def divert(self, value: T) -> None:
         """Let the site return this value."""

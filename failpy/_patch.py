@@ -57,7 +57,7 @@ class Patch:
         self._original = self._installed = function.__code__
         self._names: tuple[str, ...] = ()  # innermost first: the order of decoration
         self._armed: frozenset[str] = frozenset()
-        self._codes: dict[tuple[str, ...], CodeType] = {}
+        self._codes: dict[frozenset[str], CodeType] = {}
 
     def stand(self, name: str, forget: Callable[[int], object]) -> None:
         """Let one more point stand on the function, outside of those that already do.
@@ -78,6 +78,7 @@ class Patch:
         """Let this point stand on the function no more."""
         self.switch(name, False)
         self._names = tuple(each for each in self._names if each != name)
+        self._codes.clear()  # whoever comes back stands outside of the others
         self._forget.remove(forget)
 
     def _gone(self, _: object, patches: dict[int, Patch] = _patches) -> None:
@@ -97,13 +98,13 @@ class Patch:
             # A reloader gave the function new code: that is what there is to go on to now.
             self._original = _beneath(function.__code__)
             self._codes.clear()
-        names = tuple(name for name in self._names if name in self._armed)
-        code = self._codes.get(names)
+        code = self._codes.get(self._armed) if self._armed else self._original
         if code is None:
             code = self._original
-            for each in names:
-                code = trampoline(code, each)
-            self._codes[names] = code
+            for each in self._names:
+                if each in self._armed:
+                    code = trampoline(code, each)
+            self._codes[self._armed] = code
         function.__code__ = self._installed = code
 
 
@@ -283,7 +284,12 @@ def _template(
     parameters += keywords + starstar
     call = args + star + [f"{name}={name}" for name in keywords] + starstar
     named = [f"{name!r}: {name}" for name in args[posonly:] + keywords] + starstar
-    details = f"({''.join(f'{each}, ' for each in args + star)}), {{{', '.join(named)}}}"
+    # A function without parameters makes no tuple and no dict for each hit, which would be kept with it.
+    details = (
+        f"({''.join(f'{each}, ' for each in args + star)}), {{{', '.join(named)}}}"
+        if args + star + named
+        else ""
+    )
 
     define, evaluate, proceed = _SHAPES[kind]
     source = _SOURCE.format(

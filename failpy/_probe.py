@@ -83,15 +83,16 @@ class Probe(Scope):
 
     def _watch(self, *names: str) -> None:
         found = []
-        for name in names:
-            if name in self.activations or not (name in self._suspects or name in self._also):
-                continue
-            if any(not each.passive for each in _around(name, self.parent)):
-                self.outside.add(name)
-                continue
-            self.activations[name] = Activation(name, _SEEN, layer=self, passive=True)
-            found.append(name)
-        settle(self, found)
+        with lock:
+            for name in names:
+                if name in self.activations or not (name in self._suspects or name in self._also):
+                    continue
+                if any(not each.passive for each in _around(name, self.parent)):
+                    self.outside.add(name)
+                    continue
+                self.activations[name] = Activation(name, _SEEN, layer=self, passive=True)
+                found.append(name)
+            settle(self, found)
 
     def record(self, hit: Hit[Any]) -> None:
         """Take notice of a hit. Of one that gets no fault, no more than the name is kept."""

@@ -208,43 +208,45 @@ def ignore_declarations(watcher: Callable[[str], None]) -> None:
 
 
 def check(activations: Iterable[Activation]) -> None:
-    """Refuse activations with a `return` that is not of the type the point declares.
+    """Refuse activations with a `return` that is not of the type the point declares. Its user holds the lock.
 
     Raises:
         ReturnTypeError: naming the point, both types, and the way out.
     """
-    with lock:
-        for activation in activations:
-            point = _declared.get(activation.name)
-            if point is not None:
-                check_terms(point.name, point.returns, point.accepted, activation.terms)
+    for activation in activations:
+        point = _declared.get(activation.name)
+        if point is not None:
+            check_terms(point.name, point.returns, point.accepted, activation.terms)
 
 
 def settle(layer: Layer, names: Iterable[str]) -> list[Activation]:
-    """Let what counts as armed agree with what the layer holds under these names.
+    """Let what counts as armed agree with what the layer holds under these names. Its user holds the lock.
 
     Returns:
         What the layer held before and holds no more, for the caller to retire.
     """
     stale = []
-    with lock:
-        for name in names:
+    key = id(layer)
+    for name in names:
+        holders = _armed.get(name)
+        if holders is None:
             holders = _armed.setdefault(name, {})
-            # A signal handler may arm or disarm in the middle of this, so look again.
-            while holders.get(id(layer)) is not (held := layer.activations.get(name)):
-                before = holders.pop(id(layer), None)
-                if before is not None:
-                    stale.append(before)
-                if held is not None:
-                    holders[id(layer)] = held
-                    held.missed_before = len(_misses.setdefault(name, []))
-            if not holders:
-                _misses.pop(name, None)
-                _armed.pop(name, None)
-                _armed.update({name: holders} if holders else {})  # a signal handler may have come in between
-            point = _declared.get(name)
-            if point is not None:
-                point.agree()
+        # A signal handler may arm or disarm in the middle of this, so look again.
+        while holders.get(key) is not (held := layer.activations.get(name)):
+            before = holders.pop(key, None)
+            if before is not None:
+                stale.append(before)
+            if held is not None:
+                holders[key] = held
+                held.missed_before = len(_misses.setdefault(name, []))
+        if not holders:
+            _misses.pop(name, None)
+            _armed.pop(name, None)
+            if holders:  # a signal handler came in between
+                _armed[name] = holders
+        point = _declared.get(name)
+        if point is not None:
+            point.agree()
     return stale
 
 

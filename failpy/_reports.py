@@ -12,9 +12,9 @@ from failpy._activation import Activation
 from failpy._arming import status
 from failpy._context import process
 from failpy._expiry import expires_in
-from failpy._gate import task_name
 from failpy._registry import declared, lock, names
 from failpy._returns import describe
+from failpy._whereabouts import task_name
 
 __all__ = [
     "as_json",

@@ -213,11 +213,13 @@ class Scope(Armory):
 
     def _tell(self, raised: BaseException | None, unfinished: FailpointError | None) -> None:
         __tracebackhide__ = True
-        own = without_unwinding(raised, self)
+        own = None if raised is None else without_unwinding(raised, self)
         self._endings.settle(own, self._settings.allowed)
         failures = self.failures.news(own)
         if raised is None and unfinished is not None:
             failures.append(unfinished)
+        if own is None and not failures:
+            return
         # A strict scope's complaint, where it is the only one, says it all by itself.
         alone = own is None and unfinished is not None and failures == [unfinished]
         tell(own, failures, alone=alone, endings=self._endings.told, seed=self.seed)

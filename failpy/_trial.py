@@ -6,7 +6,7 @@ import inspect
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextvars import Context
-from threading import current_thread, get_ident
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -16,13 +16,13 @@ from failpy._context import Layer, current, inside, process, set_current
 from failpy._endings import Endings
 from failpy._errors import FailpointError, NeverFired, UnknownFailpoint
 from failpy._failures import Failures
-from failpy._gate import current_task, task_name
 from failpy._hit import Hit, TraceEntry
 from failpy._locating import body_of, located
 from failpy._observer import Observer
 from failpy._opening import scope
 from failpy._scope import Scope
 from failpy._terms import Terms
+from failpy._whereabouts import note_whereabouts
 
 if TYPE_CHECKING:
     import pytest
@@ -95,8 +95,7 @@ class Trial(Observer):
     def hit(self, hit: Hit[Any], layer: Layer | None) -> None:
         """Remember it, with where; a scope has noted its thread and task."""
         if layer is process:
-            hit.in_thread = current_thread()
-            hit.task = task_name(current_task())
+            note_whereabouts(hit)
         if layer is not None:
             self._hits.append((hit, ref(layer)))
 

@@ -7,8 +7,9 @@ import traceback
 from types import FrameType
 from typing import Any
 
-from failpy._gate import Gate, task_name
+from failpy._gate import Gate
 from failpy._registry import activations
+from failpy._whereabouts import task_name
 
 __all__ = ["who_waits"]
 

@@ -18,7 +18,18 @@ from typing import Any
 import pytest
 
 import failpy
-from failpy import _actions, _config, _context, _environment, _gate, _posix, _registry, fail, failpoint
+from failpy import (
+    _actions,
+    _config,
+    _context,
+    _environment,
+    _gate,
+    _posix,
+    _registry,
+    _whereabouts,
+    fail,
+    failpoint,
+)
 from failpy._context import process
 from failpy._order import Order
 
@@ -222,12 +233,12 @@ def test_a_bound_function_ends_what_fatal_unwinds(name: str) -> None:
 
 def test_a_library_that_is_half_imported_runs_no_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     empty = type(sys)("half imported")
-    monkeypatch.setattr(_gate, "_running_loop", _gate._look_for_asyncio)
-    monkeypatch.setattr(_gate, "_modules", {"trio": empty, "asyncio": empty})
-    assert _gate.event_loop() is None
-    monkeypatch.setattr(_gate, "_modules", {})
-    assert _gate.event_loop() is None
-    assert _gate.current_task() is None
+    monkeypatch.setattr(_whereabouts, "running_loop", _whereabouts._look_for_asyncio)
+    monkeypatch.setattr(_whereabouts, "_modules", {"trio": empty, "asyncio": empty})
+    assert _whereabouts.event_loop() is None
+    monkeypatch.setattr(_whereabouts, "_modules", {})
+    assert _whereabouts.event_loop() is None
+    assert _whereabouts.current_task() is None
 
 
 def test_a_future_of_a_class_of_its_own_is_left_what_it_is() -> None:

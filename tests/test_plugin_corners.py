@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 
 from failpy import _collector, _environment, _failures, fail, failpoint
+from failpy._activation import Activation
 from failpy._carrying import StandIn, original
 from failpy._collector import Collector
+from failpy._context import process
 from failpy._hit import Hit
 from failpy._observer import observing
 from failpy._tally_file import gathered
-from failpy._terms import Kill, Terms
+from failpy._terms import Kill, Term, Terms
 from failpy._trial import Trial
 
 from .plugin_tools import alone, run, run_source, write
@@ -32,6 +34,13 @@ def left(collector: Collector, name: str) -> Any:
     """What the collector has written down of this point."""
     [(tally, _)] = gathered(collector._folder)
     return tally[name]
+
+
+def hit_of(name: str, term: Term) -> Hit[Any]:
+    """A hit on which the term acts."""
+    hit: Hit[Any] = Hit(Activation(name, Terms((term,)), layer=process), (), {}, {})
+    hit.term = term
+    return hit
 
 
 # --- failures ---
@@ -153,7 +162,7 @@ def test_a_run_within_a_run_puts_the_terms_of_the_one_around_it_back(
 
 def test_a_hit_of_a_layer_that_is_gone_is_not_kept(request: pytest.FixtureRequest) -> None:
     trial = Trial(request.node)
-    hit: Hit[Any] = Hit("gone", Terms((Kill(),)), (), {}, {})
+    hit = hit_of("gone", Kill())
     trial.hit(hit, None)
     assert trial.trace() == []
     trial.abandon()
@@ -164,8 +173,7 @@ def test_a_hit_of_a_layer_that_is_gone_is_not_kept(request: pytest.FixtureReques
 
 def test_before_a_process_kills_itself_all_is_written(collector: Collector, name: str) -> None:
     fail.point(name)
-    hit: Hit[Any] = Hit(name, Terms((Kill(),)), (), {}, {})
-    hit.chosen = Kill()
+    hit = hit_of(name, Kill())
     collector.hit(hit, None)
     assert left(collector, name).others == {"kill": 1}
     assert left(collector, name).sites
@@ -253,8 +261,7 @@ def test_a_fault_of_another_point_is_told_apart(collector: Collector, name: str)
 
 
 def test_a_hit_of_what_nobody_declared(collector: Collector, name: str) -> None:
-    hit: Hit[Any] = Hit(f"{name}.stranger", Terms((fail.Print(),)), (), {}, {})
-    hit.chosen = fail.Print()
+    hit = hit_of(f"{name}.stranger", fail.Print())
     collector.hit(hit, None)
     assert left(collector, f"{name}.stranger").others == {"print": 1}
 
