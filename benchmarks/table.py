@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.rows import ATTEMPTS, Result
+from benchmarks.row import ATTEMPTS, Result
 
 __all__ = ["Table", "figures"]
 
