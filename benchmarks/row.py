@@ -7,9 +7,13 @@ from dataclasses import dataclass, replace
 
 from benchmarks.timing import Effort, Samples, Side, interleave
 
-__all__ = ["ATTEMPTS", "Result", "Row"]
+__all__ = ["ATTEMPTS", "NotHere", "Result", "Row"]
 
 ATTEMPTS = 4
+
+
+class NotHere(Exception):
+    """What a side measures is not on this machine. The text says how to get it."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,7 @@ class Row:
         rounds: How many rounds in each, if not as many as usual.
         unit: What is measured; nanoseconds unless given.
         told: Says the same in absolute figures, which are no bar.
+        note: What the comparison is fair or unfair about, in a line.
     """
 
     name: str
@@ -37,6 +42,7 @@ class Row:
     rounds: int | None = None
     unit: str = ""
     told: Callable[[Samples], str] | None = None
+    note: str = ""
 
     def measure(self, effort: Effort) -> Result:
         """Measure the row. One that misses its bar is measured up to 3 times more.
