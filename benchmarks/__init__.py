@@ -2,5 +2,5 @@
 
     python -m benchmarks
 
-measures every row of the table in the design page and exits with 1 when one misses its bar.
+measures every row and exits with 1 when one misses its bar. What other tools cost is shown beside.
 """

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import failpy
 from benchmarks.timing import Clock
 
-__all__ = ["answering", "crowd", "environment", "fresh_import"]
+__all__ = ["answering", "asked", "crowd", "environment", "fresh_import"]
 
 
 def environment() -> dict[str, str]:
@@ -33,22 +33,32 @@ def fresh_import(_seconds: float, *, statement: str) -> Iterator[Clock]:
 
 
 @contextmanager
-def answering(module: str, *arguments: str) -> Iterator[Clock]:
+def asked(command: Sequence[str], environ: Mapping[str, str]) -> Iterator[Clock]:
     """A process that runs a round for every line of input, and answers with the time of one execution."""
-    command = [sys.executable, "-m", module, *arguments]
     with subprocess.Popen(
-        command, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command, bufsize=0, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         writer, reader = process.stdin, process.stdout
         assert writer is not None
         assert reader is not None
 
         def clock() -> float:
-            print(file=writer, flush=True)
-            return float(reader.readline())
+            try:
+                writer.write(b"\n")
+                line = reader.readline()
+            except BrokenPipeError:
+                line = b""
+            if not line:
+                raise RuntimeError(f"{' '.join(command)} ended with {process.wait()}")
+            return float(line)
 
         yield clock
         # Popen closes its input on the way out, which ends it.
+
+
+def answering(module: str, *arguments: str) -> AbstractContextManager[Clock]:
+    """A module of these benchmarks as such a process."""
+    return asked([sys.executable, "-m", module, *arguments], environment())
 
 
 @contextmanager

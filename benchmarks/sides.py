@@ -15,6 +15,7 @@ from benchmarks.timing import Clock, Loop
 from failpy import fail, failpoint
 
 __all__ = [
+    "armed",
     "armed_elsewhere",
     "block",
     "builtin",
@@ -22,6 +23,8 @@ __all__ = [
     "disarmed",
     "firing",
     "held_block",
+    "hit",
+    "hit_armed",
     "mock_call",
     "null_block",
     "patch_object",
@@ -118,6 +121,30 @@ def firing(seconds: float) -> Iterator[Clock]:
     names = FUNCTION.build(failpoint(name, returns=str))
     with fail.scope({name: 'return("hello")'}):
         yield Loop(FUNCTION.statement, names, seconds)
+
+
+@contextmanager
+def armed(seconds: float, *, terms: str, statement: str = FUNCTION.statement) -> Iterator[Clock]:
+    """A call while these terms are armed."""
+    name = new_name()
+    names = FUNCTION.build(failpoint(name, returns=str))
+    # Terms that are not due never fire, which a strict scope would report.
+    with fail.scope({name: terms}, strict=False):
+        yield Loop(statement, names, seconds)
+
+
+@contextmanager
+def hit(seconds: float) -> Iterator[Clock]:
+    """An idle point as an expression, looked up by its name."""
+    yield Loop(f"fail.point({new_name()!r}).hit()", {"fail": fail}, seconds)
+
+
+@contextmanager
+def hit_armed(seconds: float, *, terms: str) -> Iterator[Clock]:
+    """The same while these terms are armed."""
+    name = fail.point(new_name(), returns=int).name
+    with fail.scope({name: terms}):
+        yield Loop(f"fail.point({name!r}).hit()", {"fail": fail}, seconds)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.rows import ATTEMPTS, Result
+from benchmarks.row import ATTEMPTS, Result, Row
 
 __all__ = ["Table", "figures"]
 
@@ -54,8 +54,13 @@ class Table:
             )
         )
 
+    def excuse(self, row: Row, reason: str) -> None:
+        """Print a row that could not be measured, with the reason in one line."""
+        between = [""] * (len(TITLES) - 4 if self._markdown else 0)
+        self._print((self._code(row.name), "", self._code(row.against), *between, " ".join(reason.split())))
+
     def _amount(self, number: float, unit: str) -> str:
-        return f"{number:,.0f} {unit}".rstrip()
+        return f"{number:,.{1 if number < 100 else 0}f} {unit}".rstrip()
 
     def _code(self, text: str) -> str:
         return f"`{text}`" if self._markdown and "(" in text else text
@@ -66,7 +71,7 @@ class Table:
             return
         aligned = [
             cell.rjust(width) if column in RIGHT else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(cells, WIDTHS, strict=True))
+            for column, (cell, width) in enumerate(zip(cells, WIDTHS, strict=False))
         ]
         print("  ".join(aligned).rstrip(), flush=True)
 
