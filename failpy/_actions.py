@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from failpy._context import muted
 from failpy._errors import BlockingWarning, FailpointPanic, PauseTimeout
-from failpy._terms import Call, Delay, Exit, Panic, Pause, Print, Raise, Return, Sleep, Term, Yield
+from failpy._terms import Call, Delay, Exit, Panic, Pause, Print, Raise, Return, Sleep, Term, Terms, Yield
 from failpy._whereabouts import event_loop
 
 if TYPE_CHECKING:
@@ -151,12 +151,23 @@ _EFFECTS: dict[str, Effect] = {
 class Step:
     """One term of the chain with all that a hit would else have to ask it."""
 
-    __slots__ = ("effect", "fires", "index", "modifiers", "seconds", "term")
+    __slots__ = ("_chain", "_words", "effect", "fires", "index", "modifiers", "seconds", "term")
 
-    def __init__(self, index: int, term: Term) -> None:
+    def __init__(self, index: int, term: Term, chain: Terms) -> None:
+        self._chain = chain
+        self._words: str | None = None
         self.index = index
         self.term = term
         self.modifiers = term.modifiers
         self.fires = term.action != "off"
         self.seconds = seconds_to_wait(term)
         self.effect = effect_of(term)
+
+    @property
+    def words(self) -> str:
+        """The term, and of what chain it is if there are others in it. Rendered once."""
+        if self._words is None:
+            with muted():  # a term may hold an object with a `repr` of its own
+                chain = "" if len(self._chain) == 1 else f", of {self._chain}"
+                self._words = f"{self.term}{chain}"
+        return self._words

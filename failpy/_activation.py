@@ -12,7 +12,7 @@ from failpy._actions import Step, waited, warn_if_blocking
 from failpy._allowance import Allowance
 from failpy._context import Layer, find_from, muted
 from failpy._gate import Gate
-from failpy._hit import NO_TERM, Hit
+from failpy._hit import Hit
 from failpy._observer import observing
 from failpy._order import Order
 from failpy._terms import Terms
@@ -100,7 +100,7 @@ class Activation:
         self._lock = RLock()
         self._gates: dict[Gate, Hit[Any]] = {}
         self._waiters: list[tuple[int, Gate]] = []
-        self._steps = tuple([Step(i, term) for i, term in enumerate(terms)])
+        self._steps = tuple([Step(i, term, terms) for i, term in enumerate(terms)])
         self._allowance = Allowance(terms)
 
     @property
@@ -232,8 +232,8 @@ class Activation:
         hit: Hit[Any] = _new(Hit)  # measured: the call of the class takes half as long again
         hit.activation = self
         hit.args, hit.kwargs, hit.values = args, kwargs, values
-        hit.nth, hit.term, hit.diverted = 0, NO_TERM, False
-        hit.value = hit.error = hit.gate = hit.in_thread = hit.task = hit.awaitable = None
+        hit.nth, hit.diverted = 0, False
+        hit.step = hit.value = hit.error = hit.gate = hit.in_thread = hit.task = hit.awaitable = None
         if self.when is not None and not self._wants(hit):
             return None
         # Measured: `with` takes more than twice as long. What a signal handler raises comes after the lock
@@ -255,7 +255,7 @@ class Activation:
             else:
                 step = None
             if step is not None:
-                hit.term = step.term
+                hit.step = step
                 self.selected += 1
                 if step.fires:
                     self.fired += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from threading import Thread
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from failpy._context import muted
 from failpy._errors import HitError
@@ -13,13 +13,15 @@ from failpy._registry import declared
 from failpy._returns import check_value
 from failpy._terms import Off, Raise, Term, Terms
 
-__all__ = ["NO_TERM", "Hit", "TraceEntry"]
+if TYPE_CHECKING:
+    from failpy._actions import Step
+
+__all__ = ["Hit", "TraceEntry"]
 
 T = TypeVar("T")
 
 _NOTE = "injected by failpoint "
-NO_TERM = Off()
-"""What a hit that no term acts on has for a term."""
+_NO_TERM = Off()
 
 
 class Hit(Generic[T]):
@@ -50,8 +52,8 @@ class Hit(Generic[T]):
         "in_thread",
         "kwargs",
         "nth",
+        "step",
         "task",
-        "term",
         "value",
         "values",
     )
@@ -69,7 +71,7 @@ class Hit(Generic[T]):
         self.kwargs = kwargs
         self.values = values
         self.nth = 0
-        self.term: Term = NO_TERM
+        self.step: Step | None = None
         self.value: T = None  # type: ignore[assignment]  # until a `return` fires
         self.diverted = False
         self.error: BaseException | None = None
@@ -89,9 +91,14 @@ class Hit(Generic[T]):
         return terms
 
     @property
+    def term(self) -> Term:
+        """The term that acts, or `Off()` when none was allowed."""
+        return _NO_TERM if self.step is None else self.step.term
+
+    @property
     def chosen(self) -> Term | None:
         """The term that acts, or None when none was allowed."""
-        return None if self.term is NO_TERM else self.term
+        return None if self.step is None else self.step.term
 
     def __repr__(self) -> str:
         return f"<Hit {self.nth} of {self.point!r}: {self.term}>"
@@ -166,9 +173,7 @@ class Hit(Generic[T]):
 
     def inject(self, error: BaseException) -> None:
         """Let the site raise this exception, with a note (PEP 678) that says where it is from."""
-        with muted():  # a term may hold an object with a `repr` of its own
-            chain = "" if len(self.terms) == 1 else f", of {self.terms}"
-            note = f"{_NOTE}{self.point!r}: hit {self.nth}, {self.term}{chain}"
+        note = f"{_NOTE}{self.point!r}: hit {self.nth}, {_NO_TERM if self.step is None else self.step.words}"
         try:
             earlier = getattr(error, "__notes__", ())
             if earlier:  # the same instance was raised before

@@ -52,7 +52,7 @@ class ExceptionSpec(Spec):
         column: Where the path is in that text, from 1.
     """
 
-    __slots__ = ("args", "kwargs")
+    __slots__ = ("_errno", "args", "kwargs")
 
     def __init__(
         self,
@@ -63,6 +63,7 @@ class ExceptionSpec(Spec):
         column: int = 1,
     ) -> None:
         super().__init__(path, source, column)
+        self._errno: int | None = None
         self.args = args
         self.kwargs = kwargs or {}
 
@@ -100,7 +101,8 @@ class ExceptionSpec(Spec):
             found = self._locate(modules, [name], importing)
         else:
             found = named(self.path)
-            found = OSError if isinstance(found, int) else found
+            if isinstance(found, int):
+                self._errno, found = found, OSError
         if not (isinstance(found, type) and issubclass(found, BaseException)):
             raise self._fault(
                 f"{self.path} is not an exception class: raise takes a subclass of BaseException"
@@ -116,9 +118,10 @@ class ExceptionSpec(Spec):
             TypeError: when it does not take these arguments.
         """
         found = self.resolve(importing) if self._found is None else self._found
-        code = None if "." in self.path else named(self.path)
-        if isinstance(code, int):
-            return OSError(code, os.strerror(code))
+        if self._errno is not None:
+            return OSError(self._errno, os.strerror(self._errno))
+        if not self.args and not self.kwargs:
+            return build(found)
         args = map(fresh_copy, self.args or ())
         return build(found, *args, **{key: fresh_copy(value) for key, value in self.kwargs.items()})
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from failpy import _collector, _environment, _failures, fail, failpoint
+from failpy._actions import Step
 from failpy._activation import Activation
 from failpy._carrying import StandIn, original
 from failpy._collector import Collector
@@ -38,8 +39,9 @@ def left(collector: Collector, name: str) -> Any:
 
 def hit_of(name: str, term: Term) -> Hit[Any]:
     """A hit on which the term acts."""
-    hit: Hit[Any] = Hit(Activation(name, Terms((term,)), layer=process), (), {}, {})
-    hit.term = term
+    chain = Terms((term,))
+    hit: Hit[Any] = Hit(Activation(name, chain, layer=process), (), {}, {})
+    hit.step = Step(0, term, chain)
     return hit
 
 
