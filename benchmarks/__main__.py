@@ -7,8 +7,15 @@ import os
 import platform
 import re
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
+from benchmarks.columns import LEGEND as GROWTH_LEGEND
+from benchmarks.columns import Columns
+from benchmarks.growth import DIMENSIONS, MEMORY
 from benchmarks.rows import ROWS
+from benchmarks.sizes import Dimension, Growth, measured
 from benchmarks.table import LEGEND, Table, figures
 from benchmarks.timing import Effort
 
@@ -24,24 +31,67 @@ def main() -> int:
     parser.add_argument(
         "--row", metavar="PATTERN", default="", help="only the rows whose name matches this regex"
     )
+    parser.add_argument(
+        "--plot", metavar="DIR", type=Path, help="draw how costs grow, from what this run measures, into DIR"
+    )
     options = parser.parse_args()
     rows = [row for row in ROWS if re.search(options.row, row.name)]
-    if not rows:
-        parser.error(f"no row matches {options.row!r}; there are: {', '.join(r.name for r in ROWS)}")
+    dimensions = _chosen((*DIMENSIONS, *MEMORY), options.row)
+    if not rows and not dimensions:
+        names = [row.name for row in ROWS]
+        names += [each.title(cost) for each in (*DIMENSIONS, *MEMORY) for cost in each.costs]
+        parser.error(f"no row matches {options.row!r}; there are: {', '.join(names)}")
     if os.environ.get("FAILPY", "").strip().lower() == "off":
         parser.error("FAILPY=off compiles failpoints out, so there is nothing to measure")
 
     quick, usual = Effort(6, 10, 0.000_5), Effort(12, 25, 0.001)
     machine = f"{platform.system()} {platform.machine()}"
     print(f"{platform.python_implementation()} {platform.python_version()}, {machine}\n")
-    table = Table(markdown=options.markdown)
-    results = []
-    for row in rows:
-        results.append(row.measure(quick if options.quick else usual))
-        table.add(results[-1])
-    missed = sum(not result.passed for result in results)
-    print(f"\n{LEGEND}\n{figures(results)}\n\n{missed or 'no'} of {len(results)} rows missed the bar")
+    effort = quick if options.quick else usual
+    missed = judged = 0
+    if rows:
+        table = Table(markdown=options.markdown)
+        results = []
+        for row in rows:
+            results.append(row.measure(effort))
+            table.add(results[-1])
+        print(f"\n{LEGEND}\n{figures(results)}\n")
+        missed = sum(not result.passed for result in results)
+        judged = len(results)
+    if options.quick:
+        dimensions = [dimension.quick() for dimension in dimensions]
+    growths = _grow(dimensions, effort, markdown=options.markdown)
+    missed += sum(not growth.passed for growth in growths)
+    judged += len(growths)
+    if options.plot is not None:
+        from benchmarks.plot import draw  # which needs matplotlib
+
+        print("\n".join(str(file) for file in draw(growths, options.plot)), end="\n\n")
+    print(f"{missed or 'no'} of {judged} rows missed the bar")
     return 1 if missed else 0
+
+
+def _chosen(dimensions: Sequence[Dimension], pattern: str) -> list[Dimension]:
+    """What is measured of each dimension."""
+    found = []
+    for each in dimensions:
+        costs = [cost for cost in each.costs if re.search(pattern, each.title(cost))]
+        found += [replace(each, costs=costs)] if costs else []
+    return found
+
+
+def _grow(dimensions: Sequence[Dimension], effort: Effort, *, markdown: bool) -> list[Growth]:
+    """Measure and print how costs grow."""
+    growths = []
+    for dimension in dimensions:
+        columns = Columns(dimension, markdown=markdown)
+        for growth in measured(dimension, effort):
+            columns.add(growth)
+            growths.append(growth)
+        print()
+    if growths:
+        print(f"{GROWTH_LEGEND}\n")
+    return growths
 
 
 if __name__ == "__main__":
