@@ -14,6 +14,7 @@ from pathlib import Path
 from benchmarks.columns import LEGEND as GROWTH_LEGEND
 from benchmarks.columns import Columns
 from benchmarks.growth import DIMENSIONS, MEMORY
+from benchmarks.plot import draw, hindrance
 from benchmarks.rows import ROWS
 from benchmarks.sizes import Dimension, Growth, measured
 from benchmarks.table import LEGEND, Table, figures
@@ -41,6 +42,8 @@ def main() -> int:
         names = [row.name for row in ROWS]
         names += [each.title(cost) for each in (*DIMENSIONS, *MEMORY) for cost in each.costs]
         parser.error(f"no row matches {options.row!r}; there are: {', '.join(names)}")
+    if options.plot is not None and (why := hindrance(dimensions)) is not None:
+        parser.error(f"--plot {why}")
     if os.environ.get("FAILPY", "").strip().lower() == "off":
         parser.error("FAILPY=off compiles failpoints out, so there is nothing to measure")
 
@@ -64,8 +67,6 @@ def main() -> int:
     missed += sum(not growth.passed for growth in growths)
     judged += len(growths)
     if options.plot is not None:
-        from benchmarks.plot import draw  # which needs matplotlib
-
         print("\n".join(str(file) for file in draw(growths, options.plot)), end="\n\n")
     print(f"{missed or 'no'} of {judged} rows missed the bar")
     return 1 if missed else 0

@@ -6,14 +6,15 @@ Its colours are of middling lightness on nothing, so that it is read on a light 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from benchmarks.growth import DECLARED, SCOPES
 from benchmarks.population import ELSEWHERE, ENABLE, FIRES, IDLE, SCOPE
-from benchmarks.sizes import Growth
+from benchmarks.sizes import Dimension, Growth
 
-__all__ = ["NAME", "draw"]
+__all__ = ["NAME", "draw", "hindrance"]
 
 NAME = "growth"
 _AXES = {DECLARED.name: "declared points", SCOPES.name: "scopes open in other contexts"}
@@ -35,6 +36,16 @@ _INK = "#808080"
 _TICKS = {1e1: "10 ns", 1e2: "100 ns", 1e3: "1 µs", 1e4: "10 µs", 1e5: "100 µs"}
 
 
+def hindrance(dimensions: Iterable[Dimension]) -> str | None:
+    """Why there will be no plot when these have been measured, or None."""
+    if find_spec("matplotlib") is None:
+        return "needs matplotlib: pip install 'failpy[benchmarks]'"
+    drawn = [
+        cost for each in dimensions if each.name in _AXES for cost in each.costs if cost.name in _COLOURS
+    ]
+    return None if drawn else f"has nothing to draw: let --row match {', or '.join(map(repr, _AXES))}"
+
+
 def draw(growths: Iterable[Growth], folder: Path) -> list[Path]:
     """Draw what was measured of it, as SVG and as PNG.
 
@@ -44,19 +55,12 @@ def draw(growths: Iterable[Growth], folder: Path) -> list[Path]:
 
     Returns:
         The files.
-
-    Raises:
-        SystemExit: when nothing of it was measured, or matplotlib is not installed.
     """
-    try:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise SystemExit("--plot needs matplotlib: pip install 'failpy[benchmarks]'") from None
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
     lines = [each for each in growths if each.dimension.name in _AXES and each.cost.name in _COLOURS]
     panels = [name for name in _AXES if any(each.dimension.name == name for each in lines)]
-    if not panels:
-        raise SystemExit(f"--plot has nothing to draw: let --row match some of {', '.join(_AXES)}")
     # The same numbers make the same file.
     look = {"svg.hashsalt": NAME, "svg.fonttype": "path", "font.size": 10, "text.color": _INK}
     with mpl.rc_context(look):

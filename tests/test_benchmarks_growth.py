@@ -158,13 +158,26 @@ def test_the_plot(tmp_path: Path) -> None:
     assert png.read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_plot_of_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("there", "said"), [(True, "has nothing to draw"), (False, "needs matplotlib: pip")])
+def test_a_plot_that_cannot_be_drawn(
+    there: bool,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    """It is said before anything is measured."""
+    monkeypatch.setattr(plot, "find_spec", lambda name: there or None)
+    with pytest.raises(SystemExit):
+        run(monkeypatch, (among(0, Cost("flat")),), "--plot", str(tmp_path))
+    assert f"error: --plot {said}" in capsys.readouterr().err
+
+
+def test_a_plot_of_what_was_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     pytest.importorskip("matplotlib")
-    with pytest.raises(SystemExit, match="nothing to draw: let --row match some of declared points"):
-        plot.draw([], tmp_path)
-
-
-def test_a_plot_without_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(SystemExit, match=r"pip install 'failpy\[benchmarks\]'"):
-        plot.draw(drawn(), tmp_path)
+    flat = replace(SCOPES, asking=among(0).asking)
+    assert run(monkeypatch, (flat,), "--plot", str(tmp_path)) == 0
+    assert str(tmp_path / "growth.svg") in capsys.readouterr().out
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["growth.png", "growth.svg"]

@@ -181,3 +181,24 @@ def test_hits_of_many_threads(name: str) -> None:
             thread.join()
         assert scope.trace.dropped + len(scope.trace) == 8000
         assert seen <= scope.trace.dropped
+
+
+def test_what_an_exploration_injects(name: str) -> None:
+    """The scope of a case has the hits that got a fault in its trace, and no others."""
+    traces: list[fail.Trace] = []
+
+    def body() -> None:
+        for _ in range(12):
+            try:
+                fail.point(name).hit()
+            except fail.Injected:
+                pass
+        scope = fail.current_scope()
+        assert scope is not None
+        traces.append(scope.trace)
+
+    report = fail.explore(body, points=name, persistent=True, limit=13)
+    assert report.counts == {"passed": 13}
+    recording, once, *_, stays = traces
+    assert [(len(each), each.dropped) for each in (recording, once, stays)] == [(0, 0), (1, 0), (5, 7)]
+    assert stays[-1].nth == 12
