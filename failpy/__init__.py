@@ -59,6 +59,7 @@ from failpy._terms import (
     Terms,
     Yield,
 )
+from failpy._trace import Trace
 
 if _TYPE_CHECKING:
     from failpy._asgi import asgi
@@ -110,6 +111,7 @@ __all__ = [
     "Term",
     "TermSyntaxError",
     "Terms",
+    "Trace",
     "TraceEntry",
     "UnknownFailpoint",
     "WaitTimeout",

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
+from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from failpy._actions import warn_if_blocking
@@ -19,6 +22,7 @@ from failpy._order import Order, refuse_contradiction
 from failpy._registry import declared, lock, settle, unknown
 from failpy._scanner import MAX_SECONDS
 from failpy._terms import Off, Term, Terms
+from failpy._trace import Past, Trace
 from failpy._waiting import who_waits
 from failpy._whereabouts import note_whereabouts
 
@@ -30,7 +34,9 @@ _TRACE_LENGTH = 10_000
 class Armory(Layer):
     """What can be done with the points of a scope while it is open, and read of them afterwards."""
 
-    __slots__ = ("_armed", "_endings", "_entered", "_orders", "_trace", "failures")
+    __slots__ = ("_armed", "_endings", "_entered", "_orders", "_past", "_trace", "failures")
+
+    _traced = attrgetter("hits")  # of an activation: how many hits were put into the trace
 
     def __init__(self, seed: int | None) -> None:
         super().__init__(seed=seed)
@@ -40,6 +46,7 @@ class Armory(Layer):
         self.failures = Failures()
         self._endings = Endings(self.failures)
         self._trace: deque[Hit[Any]] = deque(maxlen=_TRACE_LENGTH)
+        self._past: Past | None = None
 
     def _check_open(self, what: str) -> None:
         if not self._entered or self.closed:
@@ -63,7 +70,7 @@ class Armory(Layer):
         """
         chain = chain_for(name, terms)
         self._check_open(f"enable {name!r}")
-        enable(self, {name: chain}, when=when)
+        self._change(name, partial(enable, self, {name: chain}, when=when))
 
     def disable(self, name: str) -> None:
         """Disarm a point in this scope; what waits there goes on. Twice is no error.
@@ -74,7 +81,36 @@ class Armory(Layer):
         """
         self._check_open(f"disable {name!r}")
         if not self._observe(name, instead=True):
-            disable(self, name)
+            self.disarm(name)
+
+    def disarm(self, name: str) -> None:
+        """Disarm a point, ordered or not; what waits there goes on.
+
+        Raises:
+            UnknownFailpoint: when nothing has declared or armed the name.
+        """
+        self._change(name, partial(disable, self, name))
+
+    def _change(self, name: str, change: Callable[..., None]) -> None:
+        """Arm or disarm a point, and keep count of the hits of what was armed there."""
+        gone: list[Activation] = []
+
+        def part() -> None:  # while nobody else can arm or disarm
+            gone.extend(filter(None, [self.activations.get(name)]))
+            self._leave(gone)
+
+        try:
+            change(guard=part)
+        finally:
+            self._left(gone)
+
+    def _leave(self, activations: list[Activation]) -> None:
+        self._past = self._past or Past(self.activations, self._traced)
+        self._past.leave(activations)
+
+    def _left(self, activations: list[Activation]) -> None:
+        if self._past is not None:
+            self._past.left(activations)
 
     def order(self, *names: str, timeout: float = 5.0) -> None:
         """Make the next hits of these points happen in this order, across threads and tasks.
@@ -137,10 +173,12 @@ class Armory(Layer):
             if held is None or (instead and not held.passive):
                 self.activations[name] = Activation(name, _OBSERVED, layer=self, orders=orders, passive=True)
                 stale = settle(self, [name])
+                self._leave(stale)
             else:
                 held.orders = orders
         for activation in stale:
             activation.retire()
+        self._left(stale)
         return True
 
     # --- waiting ---
@@ -238,9 +276,18 @@ class Armory(Layer):
         return statuses(self._armed, declared_too=False)
 
     @property
-    def trace(self) -> list[TraceEntry]:
-        """Every hit of a point armed here, in order; of very many, the last 10,000."""
-        return [self.entry(hit) for hit in tuple(self._trace)]
+    def trace(self) -> Trace:
+        """Every hit of a point armed here, in order; of very many, the last 10,000.
+
+        How many there were before them is its `dropped`.
+        """
+        with lock:
+            past = self._past or Past(self.activations, self._traced)
+            counted = past.hits(self._armed)
+            hits = tuple(self._trace)
+        # A hit that is counted and not yet in the trace is not one that the trace has dropped.
+        dropped = max(0, counted - len(hits)) if len(hits) == self._trace.maxlen else 0
+        return Trace(map(self.entry, hits), dropped)
 
     def entry(self, hit: Hit[Any]) -> TraceEntry:
         """What the trace says of this hit."""

@@ -137,9 +137,9 @@ class _Run:
             traceback="" if raised is None else text_of(raised),
             names=tuple(probe.names),
             injections=tuple(
-                Injection(index, hit.point, hit.nth, str(hit.term), probe.entry(hit).end)
-                for index, hit in probe.fired
+                Injection(hit.point, hit.nth, str(hit.term), probe.entry(hit).end) for hit in probe.fired
             ),
+            taken=probe.taken,
             faults={
                 name: self.rules.suspects.faults(name)
                 for name in dict.fromkeys(probe.names)

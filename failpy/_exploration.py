@@ -185,7 +185,8 @@ class Exploration:
         if self._raised > _TRACEBACKS:
             for error in chain_of(outcome.error):
                 error.__traceback__ = None
-        done = {(each.point, each.nth): each for each in outcome.injections}
+        places, counts = outcome.taken[::2], outcome.taken[1::2]
+        done = {(outcome.names[i], nth): i for i, nth in zip(places, counts, strict=True)}
         missing = [each for each in plan.faults if (each.point, each.nth) not in done]
         case = Case(
             schedule=plan.schedule,
@@ -195,7 +196,7 @@ class Exploration:
             is_fault=outcome.is_fault,
             where=outcome.where,
             traceback=outcome.traceback,
-            endings=_endings(outcome.injections),
+            endings=_endings(outcome),
             divergence=divergence(
                 plan.base[: plan.index + 1], outcome.names[: plan.index + 1], _due(missing)
             ),
@@ -213,19 +214,18 @@ class Exploration:
         self._cases[self._begun.pop(plan)] = case
         if not missing and outcome.verdict in ("passed", "escaped", "failed"):
             last = plan.faults[-1]
-            self._go_on(plan, outcome, done[last.point, last.nth])
+            self._go_on(plan, outcome, done[last.point, last.nth], set(places))
         return case
 
-    def _go_on(self, plan: Plan, outcome: Outcome, last: Injection) -> None:
-        taken = {each.index for each in outcome.injections}
-        later = range(last.index + 1, len(outcome.names))
-        is_hit_again = any(outcome.names[i] == last.point and i not in taken for i in later)
+    def _go_on(self, plan: Plan, outcome: Outcome, last: int, taken: set[int]) -> None:
+        later = range(last + 1, len(outcome.names))
+        is_hit_again = any(outcome.names[i] == outcome.names[last] and i not in taken for i in later)
         # Without another hit, a fault that stays is the same as one that comes once.
         if self._bounds.persistent and is_hit_again and not plan.faults[-1].stays:
             staying = plan.faults[-1]._replace(stays=True)
             self._plan(Plan((*plan.faults[:-1], staying), plan.base, plan.index))
         if len(plan.faults) < self._bounds.depth and _goes_on(outcome):
-            self._branch(plan.faults, outcome, last.index + 1, taken)
+            self._branch(plan.faults, outcome, last + 1, taken)
 
     def lose(self, plan: Plan, why: BaseException) -> None:
         """The process that ran a case has ended."""
@@ -268,9 +268,9 @@ def _goes_on(outcome: Outcome) -> bool:
     )
 
 
-def _endings(injections: tuple[Injection, ...]) -> tuple[str, ...]:
-    more = len(injections) - _TOLD
-    return (*map(_told, injections[:_TOLD]), *((f"and {more} more",) if more > 0 else ()))
+def _endings(outcome: Outcome) -> tuple[str, ...]:
+    more = len(outcome.taken) // 2 - _TOLD
+    return (*map(_told, outcome.injections[:_TOLD]), *((f"and {more:,} more",) if more > 0 else ()))
 
 
 def _told(injection: Injection) -> str:

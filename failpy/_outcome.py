@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import pickle
 import traceback
+from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -64,14 +66,12 @@ class Injection:
     """A fault that was injected.
 
     Attributes:
-        index: Which hit of the run it was, from 0.
         point: The point.
         nth: Which hit of the point, from 1.
         term: What acted.
         ending: What became of the exception, or None when none was raised.
     """
 
-    index: int
     point: str
     nth: int
     term: str
@@ -91,7 +91,8 @@ class Outcome:
         from_fault: Whether it is an injected exception or comes from one.
         is_fault: Whether it is an injected exception itself.
         names: The points that it hit, hit by hit.
-        injections: The faults that were injected.
+        injections: The faults that were injected; of very many, the first 1,000.
+        taken: For each hit that got a fault: its place in `names`, and which hit of its point it is.
         faults: What may be injected at the points that it hit.
         outside: The points that are armed around the exploration, and so are left alone.
         leaks: What it has left behind.
@@ -108,6 +109,7 @@ class Outcome:
     is_fault: bool = False
     names: tuple[str, ...] = ()
     injections: tuple[Injection, ...] = ()
+    taken: array[int] = field(default_factory=partial(array, "q"))
     faults: dict[str, tuple[Terms, ...]] = field(default_factory=dict)
     outside: tuple[str, ...] = ()
     leaks: tuple[str, ...] = ()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 from threading import RLock
 from typing import Any, NamedTuple
 
@@ -48,12 +50,16 @@ class Probe(Scope):
 
     Attributes:
         names: The points that were hit, hit by hit.
-        fired: The first 1,000 hits at which a fault was injected, with their places in `names`.
+        fired: The first 1,000 hits at which a fault was injected.
+        taken: For every hit at which a fault was injected: its place in `names`, and which hit of its
+            point it is. In bare numbers, for there may be a million.
         errors: The last 1,000 exceptions that were injected.
         outside: The points that were armed around it.
     """
 
-    __slots__ = ("_also", "_counting", "_note", "_suspects", "errors", "fired", "names", "outside")
+    __slots__ = ("_also", "_counting", "_note", "_suspects", "errors", "fired", "names", "outside", "taken")
+
+    _traced = attrgetter("fired")  # the others are not in the trace
 
     def __init__(
         self, suspects: Suspects, schedule: Schedule, seed: int | None, note: Note | None = None
@@ -64,7 +70,8 @@ class Probe(Scope):
         self._also: frozenset[str] = frozenset() if note is None else note.also
         self._counting = RLock()  # a signal handler may hit a point while its thread counts
         self.names: list[str] = []
-        self.fired: list[tuple[int, Hit[Any]]] = []
+        self.fired: list[Hit[Any]] = []
+        self.taken = array("q")
         # A program that tries again and again may meet a fault that stays a million times.
         self.errors: deque[BaseException] = deque(maxlen=_KEPT)
         self.outside: set[str] = set()
@@ -100,8 +107,10 @@ class Probe(Scope):
         with self._counting:
             if hit.point in self._suspects:
                 self.names.append(hit.point)
+                if fires:
+                    self.taken.extend((len(self.names) - 1, hit.nth))
             if fires and len(self.fired) < _KEPT:
-                self.fired.append((len(self.names) - 1, hit))
+                self.fired.append(hit)
             if self._note is not None:
                 self._note(hit)
         if fires:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from types import CodeType, TracebackType
 from typing import Any, NamedTuple, NoReturn, Self, TypeVar
 
-from failpy._arming import disable, disable_all, enable
+from failpy._arming import disable_all, enable
 from failpy._armory import Armory
 from failpy._childenv import child_environ
 from failpy._context import current, set_current
@@ -184,7 +184,7 @@ class Scope(Armory):
         self.failures.collect()
         for name, activation in tuple(self.activations.items()):
             if any(term.action == "pause" for term in activation.terms):
-                disable(self, name)
+                self.disarm(name)
         for order in self._orders:
             order.close()
         self._tell(raised, unfinished)

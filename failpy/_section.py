@@ -24,9 +24,10 @@ def section(trial: Trial, config: pytest.Config) -> str:
     if not armed:
         return ""
     lines = ["armed:", *(f"  {line}" for line in _last(armed))]
-    trace = [str(entry) for entry in trial.trace()]
+    trace = trial.trace()
     if trace:
-        lines += ["trace:", *(f"  {line}" for line in _last(trace))]
+        shown = _last([str(entry) for entry in trace], trace.dropped)
+        lines += ["trace:", *(f"  {line}" for line in shown)]
     seeds = dict.fromkeys(layer.seed for layer in (*trial.scopes(), *_process_if_armed()))
     lines.append(f"seed: {', '.join(map(str, seeds))}")
     lines.append(f"run it again: {_command(trial, config, next(iter(seeds)))}")
@@ -37,11 +38,15 @@ def _process_if_armed() -> tuple[Layer, ...]:
     return (process,) if process.activations else ()
 
 
-def _last(lines: list[str]) -> list[str]:
-    """The last lines, and how many there were before them."""
-    if len(lines) <= _SHOWN:
-        return lines
-    return [f"... {len(lines) - _SHOWN:,} more", *lines[-_SHOWN:]]
+def _last(lines: list[str], dropped: int = 0) -> list[str]:
+    """The last lines, and how many there were before them.
+
+    Args:
+        lines: What there is.
+        dropped: How many there were before that.
+    """
+    before = dropped + max(0, len(lines) - _SHOWN)
+    return [f"... {before:,} more", *lines[-_SHOWN:]] if before else lines
 
 
 def _everything(trial: Trial) -> list[tuple[Activation, Layer | None]]:
@@ -70,6 +75,8 @@ def _armed(trial: Trial) -> list[str]:
         often = f", {armed} times" if armed > 1 else ""
         done = f"{_times(hits, 'hit')}, {_times(fired, 'fired')}" if hits else "never hit"
         lines.append(f"{text}{often}): {done}")
+    if trial.forgotten:
+        lines.append(f"and what was armed {trial.forgotten:,} times before that, which is not kept")
     return lines
 
 

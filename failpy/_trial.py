@@ -6,6 +6,7 @@ import inspect
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextvars import Context
+from itertools import count
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 from weakref import ref
@@ -16,12 +17,13 @@ from failpy._context import Layer, current, inside, process, set_current
 from failpy._endings import Endings
 from failpy._errors import FailpointError, NeverFired, UnknownFailpoint
 from failpy._failures import Failures
-from failpy._hit import Hit, TraceEntry
+from failpy._hit import Hit
 from failpy._locating import body_of, located
 from failpy._observer import Observer
 from failpy._opening import scope
 from failpy._scope import Scope
 from failpy._terms import Terms
+from failpy._trace import Trace
 from failpy._whereabouts import note_whereabouts
 
 if TYPE_CHECKING:
@@ -66,8 +68,10 @@ class Trial(Observer):
         """Begin, or begin anew."""
         self.scope: Scope | None = None
         self._armed: deque[tuple[Activation, ref[Layer]]] = deque(maxlen=_KEPT)
+        self._armings = 0
         self._closed: deque[Layer] = deque(maxlen=_KEPT)
-        self._hits: deque[tuple[Hit[Any], ref[Layer]]] = deque(maxlen=_KEPT)
+        self._hits: deque[tuple[int, Hit[Any], ref[Layer]]] = deque(maxlen=_KEPT)
+        self._numbers = count(1)
         self._endings = Endings(Failures(), tells=False)
         self._endings.home = body_of(self.item)
         self.raised: BaseException | None = None
@@ -80,6 +84,8 @@ class Trial(Observer):
         """Forget what has been hit and what scopes there were: an exploration begins its next case."""
         for each in (self._armed, self._closed, self._hits):
             each.clear()
+        self._armings = 0
+        self._numbers = count(1)
 
     # --- what an observer is told ---
 
@@ -87,6 +93,7 @@ class Trial(Observer):
         """Remember it."""
         # Weakly, so that a scope which the test abandons can be collected, and say so.
         self._armed.append((activation, ref(layer)))
+        self._armings += 1
 
     def scope_closed(self, layer: Layer) -> None:
         """Keep a scope of the test for what it has to tell."""
@@ -97,7 +104,7 @@ class Trial(Observer):
         if layer is process:
             note_whereabouts(hit)
         if layer is not None:
-            self._hits.append((hit, ref(layer)))
+            self._hits.append((next(self._numbers), hit, ref(layer)))
 
     def injected(self, hit: Hit[Any], error: BaseException, layer: Layer) -> None:
         """Watch what becomes of an exception of the process scope; a scope watches its own."""
@@ -237,18 +244,25 @@ class Trial(Observer):
         """What the markers have armed, and the test has not disarmed."""
         return {} if self.scope is None else {**self.scope.given}
 
-    def trace(self) -> list[TraceEntry]:
+    def trace(self) -> Trace:
         """The last hits of all layers, in order."""
         entries = []
-        for hit, where in tuple(self._hits):
+        hits = tuple(self._hits)
+        for _, hit, where in hits:
             layer = where()
             end = None if layer is None else self._endings.of(hit)
             entries.append(layer.entry(hit) if isinstance(layer, Scope) else hit.entry(end))
-        return entries
+        # Of two threads, the one with the later number may have come first.
+        return Trace(entries, max((number for number, *_ in hits), default=0) - len(hits))
 
     def activations(self) -> list[tuple[Activation, Layer | None]]:
         """What was armed while it ran, with where; that is None where it is gone."""
         return [(activation, layer()) for activation, layer in tuple(self._armed)]
+
+    @property
+    def forgotten(self) -> int:
+        """How many activations there were before those."""
+        return self._armings - len(self._armed)
 
 
 def _scope_of(item: pytest.Item) -> Scope:

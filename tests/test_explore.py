@@ -261,7 +261,26 @@ def test_a_fault_that_stays_may_be_met_very_often(name: str) -> None:
     once, stays = report.cases
     assert (once.hits, stays.terms, stays.hits, stays.outcome) == (2, f"{name}=raise", 1500, "passed")
     assert len(stays.endings) == 21
-    assert stays.endings[-1] == "and 980 more"
+    assert stays.endings[-1] == "and 1,480 more"
+
+
+def test_a_second_fault_after_very_many_of_the_first(name: str) -> None:
+    """Of the first 1,000 it is told what became of them; the second one was injected all the same."""
+    after = f"{name}.after"
+
+    def body() -> None:
+        for point in [name] * 1500 + [after]:
+            try:
+                fail.point(point).hit()
+            except fail.Injected:
+                continue
+            return
+
+    report = fail.explore(body, points=[name, after], persistent=True, depth=2)
+    found = {case.terms: case for case in report.cases}
+    both = found[f"{name}=raise;{after}=1*raise"]
+    assert (both.outcome, both.hits, both.endings[-1]) == ("passed", 1501, "and 1,481 more")
+    assert report.counts == {"passed": len(found)}
 
 
 def test_terms_that_stay() -> None:

@@ -1203,6 +1203,34 @@ def test_the_section_of_terms_that_text_cannot_say(pytester: pytest.Pytester) ->
     ]
 
 
+def test_the_section_says_how_much_it_does_not_have(pytester: pytest.Pytester) -> None:
+    """It keeps the last 1,000 hits and activations, and counts all of them."""
+    result = run_source(
+        pytester,
+        """
+        def test_armed(failpoints):
+            failpoints.enable("plugin.value", "off")
+            for _ in range(5000):
+                value()
+            for _ in range(1200):
+                failpoints.enable("plugin.value", "off")
+            assert False
+        """,
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "armed:",
+            "  plugin.value=off  (the test's scope, 1000 times): never hit",
+            "  and what was armed 201 times before that, which is not kept",
+            "trace:",
+            "  ... 4,980 more",
+            "  plugin.value #4981 off in MainThread",
+        ],
+        consecutive=True,
+    )
+
+
 def test_the_section_says_how_faults_of_the_process_scope_ended(pytester: pytest.Pytester) -> None:
     result = run_source(
         pytester,
