@@ -233,7 +233,8 @@ class Activation:
         hit.activation = self
         hit.args, hit.kwargs, hit.values = args, kwargs, values
         hit.nth, hit.diverted = 0, False
-        hit.step = hit.value = hit.error = hit.gate = hit.in_thread = hit.task = hit.awaitable = None
+        hit.step = hit.value = hit.error = hit.gate = hit.awaitable = None
+        hit.in_thread = hit.task = hit.ending = None
         if self.when is not None and not self._wants(hit):
             return None
         # Measured: `with` takes more than twice as long. What a signal handler raises comes after the lock

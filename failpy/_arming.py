@@ -149,7 +149,7 @@ def enable(
         check(fresh.values())
         if hold is not None:
             hold.over(fresh.values())
-        before = dict(layer.activations)
+        before = {name: layer.activations[name] for name in fresh if name in layer.activations}
         layer.activations.update(fresh)
         try:
             stale = settle(layer, fresh)

@@ -287,11 +287,12 @@ class Armory(Layer):
             hits = tuple(self._trace)
         # A hit that is counted and not yet in the trace is not one that the trace has dropped.
         dropped = max(0, counted - len(hits)) if len(hits) == self._trace.maxlen else 0
-        return Trace(map(self.entry, hits), dropped)
+        return Trace(map(self.reader(), hits), dropped)
 
-    def entry(self, hit: Hit[Any]) -> TraceEntry:
-        """What the trace says of this hit."""
-        return hit.entry(self._endings.of(hit))
+    def reader(self) -> Callable[[Hit[Any]], TraceEntry]:
+        """What tells what the trace says of a hit, as of now."""
+        ending = self._endings.reader()
+        return lambda hit: hit.entry(ending(hit))
 
     # --- what activations tell ---
 

@@ -126,6 +126,7 @@ class _Run:
             if id(each) not in kept:
                 # A fault may be an instance, which outlives its case.
                 each.__traceback__ = None
+        read = probe.reader()
         leaks = (*self.open, *(self._before.leaks() if self._before is not None else ()))
         return Outcome(
             verdict=self._verdict(error, said),
@@ -137,7 +138,7 @@ class _Run:
             traceback="" if raised is None else text_of(raised),
             names=tuple(probe.names),
             injections=tuple(
-                Injection(hit.point, hit.nth, str(hit.term), probe.entry(hit).end) for hit in probe.fired
+                Injection(hit.point, hit.nth, str(hit.term), read(hit).end) for hit in probe.fired
             ),
             taken=probe.taken,
             faults={

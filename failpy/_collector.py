@@ -11,11 +11,12 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from failpy._context import Layer, muted, process
+from failpy._declared import Declared
 from failpy._endings import Endings
 from failpy._failures import Failures
 from failpy._hit import Hit
 from failpy._observer import Observer, observing
-from failpy._registry import Declared, all_declared, declared
+from failpy._registry import all_declared, declared
 from failpy._returns import describe
 from failpy._tally import Tally
 from failpy._tally_file import TallyFile, imported_files

@@ -12,6 +12,7 @@ from failpy._errors import Swallowed
 from failpy._failures import Failures, chain_of
 from failpy._hit import Hit
 from failpy._observer import observing
+from failpy._registry import lock
 
 __all__ = ["Allowed", "Endings"]
 
@@ -41,13 +42,13 @@ class Endings:
         tells: Whether observers are told of them.
     """
 
-    __slots__ = ("_ended", "_failures", "_injected", "_tells", "home", "told")
+    __slots__ = ("_failures", "_injected", "_tells", "home", "told")
 
     def __init__(self, failures: Failures, *, tells: bool = True) -> None:
         self._failures = failures
         self._tells = tells
-        self._injected: deque[tuple[Hit[Any], BaseException]] = deque(maxlen=_KEPT)
-        self._ended: dict[int, str] = {}
+        # Made when it is needed: even an empty one takes 760 bytes, and most scopes inject nothing.
+        self._injected: deque[tuple[Hit[Any], BaseException]] | None = None
         self.told: list[str] = []
         """What became of those that did not simply reach the test, for a failure message."""
         self.home: CodeType | None = None
@@ -55,16 +56,21 @@ class Endings:
 
     def watch(self, hit: Hit[Any], error: BaseException) -> None:
         """Remember an exception that this hit is about to raise."""
+        if self._injected is None:
+            with lock:
+                if self._injected is None:
+                    self._injected = deque(maxlen=_KEPT)
         self._injected.append((hit, error))
 
-    def of(self, hit: Hit[Any]) -> str | None:
-        """What became of the exception of this hit, or None when it injected none."""
-        if id(hit) in self._ended:
-            return self._ended[id(hit)]
-        for other, error in tuple(self._injected):
-            if other is hit:
-                return self._ending(error, None).text
-        return None
+    def reader(self) -> Callable[[Hit[Any]], str | None]:
+        """What tells of a hit what became of its exception, as of now; None when it injected none."""
+        injected = {id(hit): error for hit, error in tuple(self._injected or ())}
+
+        def read(hit: Hit[Any]) -> str | None:
+            error = None if hit.ending is not None else injected.get(id(hit))
+            return hit.ending if error is None else self._ending(error, None).text
+
+        return read
 
     def settle(self, own: BaseException | None, allowed: Iterable[Allowed] | None) -> None:
         """Decide on all of them, and let go of them.
@@ -77,7 +83,7 @@ class Endings:
         while self._injected:
             hit, error = self._injected.popleft()
             ending = self._ending(error, own)
-            self._ended[id(hit)] = ending.text
+            hit.ending = ending.text
             for observer in observing.now if self._tells else ():
                 observer.ended(hit, ending.text)
             if ending.text != _REACHED and len(self.told) < _TOLD:

@@ -50,7 +50,7 @@ class Failures:
         self._errors: list[BaseException] = []
         self._futures: list[Watched] = []
         self._tasks: list[Task[Any]] = []
-        self._told: set[int] = set()
+        self._told: frozenset[int] = frozenset()
         self.deaths: dict[int, str] = {}
         """Where an exception killed something, by its `id`."""
 
@@ -124,7 +124,7 @@ class Failures:
         errors = self.besides(own)
         with lock:
             news = [error for error in errors if id(error) not in self._told]
-            self._told.update(id(error) for error in self._errors)
+            self._told = self._told.union(id(error) for error in self._errors)
         return news
 
 

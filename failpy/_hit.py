@@ -47,6 +47,7 @@ class Hit(Generic[T]):
         "args",
         "awaitable",
         "diverted",
+        "ending",
         "error",
         "gate",
         "in_thread",
@@ -60,6 +61,7 @@ class Hit(Generic[T]):
 
     activation: Any
     awaitable: Awaitable[Any] | None
+    ending: str | None
     in_thread: Thread | None
     task: str | None
 
@@ -76,7 +78,7 @@ class Hit(Generic[T]):
         self.diverted = False
         self.error: BaseException | None = None
         self.gate: Gate | None = None
-        self.in_thread = self.task = self.awaitable = None
+        self.in_thread = self.task = self.ending = self.awaitable = None
 
     @property
     def point(self) -> str:

@@ -10,10 +10,11 @@ from types import CodeType, TracebackType
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast, overload
 
 from failpy._context import find
+from failpy._declared import Declared
 from failpy._grammar import as_terms
 from failpy._hit import Hit
 from failpy._names import check_name
-from failpy._registry import Declared, declare
+from failpy._registry import declare
 from failpy._site import Site, body_site
 from failpy._terms import Raise, Term, Terms
 

@@ -5,22 +5,20 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable
-from itertools import chain
 from threading import RLock, current_thread
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from failpy._errors import FailpointConflict, UnknownFailpoint, nearest, suggestion
-from failpy._returns import Accepted, accepted, check_terms, describe
+from failpy._errors import UnknownFailpoint, nearest, suggestion
+from failpy._returns import accepted, check_terms
 from failpy._site import Site
 from failpy._terms import Terms
 
 if TYPE_CHECKING:
     from failpy._activation import Activation
     from failpy._context import Layer
+    from failpy._declared import Declared
 
 __all__ = [
-    "Declared",
-    "Switch",
     "activations",
     "all_declared",
     "armed",
@@ -28,6 +26,7 @@ __all__ = [
     "declare",
     "declared",
     "ignore_declarations",
+    "is_armed",
     "lock",
     "missed",
     "misses_since",
@@ -38,105 +37,6 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-
-
-class Switch(Protocol):
-    """Something at a site that must know whether the point is armed."""
-
-    def switch(self, name: str, armed: bool, /) -> None: ...
-
-
-class Declared(Generic[T]):
-    """A declared failpoint: the part of it that does not depend on what is armed.
-
-    Attributes:
-        name: The name of the point.
-        returns: The type that a `return` must give: a class, a union, None or `Any`.
-        faults: The catalogue of realistic faults, as chains of terms.
-    """
-
-    __slots__ = (
-        "__weakref__",
-        "_armed",
-        "_claims",
-        "_faults",
-        "_sites",
-        "_switches",
-        "accepted",
-        "disarmed",
-        "faults",
-        "name",
-        "returns",
-    )
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.returns: Any = None
-        self.accepted: Accepted = (type(None),)
-        self.faults: tuple[Terms, ...] = ()
-        self.disarmed = 0  # by which change of the process scope
-        self._sites: dict[Site, None] = {}
-        self._claims: dict[Site, object] = {}
-        self._faults: dict[Site, tuple[Terms, ...]] = {}
-        self._armed = False
-        self._switches: dict[int, Switch] = {}
-
-    @property
-    def sites(self) -> tuple[str, ...]:
-        """Where the point stands, as `file:line`."""
-        return tuple(map(str, tuple(self._sites)))
-
-    @property
-    def places(self) -> tuple[Site, ...]:
-        """The same, in parts."""
-        return tuple(self._sites)
-
-    def stand_at(self, site: Site) -> None:
-        """Remember one more site."""
-        self._sites[site] = None
-
-    def leave(self, site: Site) -> None:
-        """Forget a site, with what it said of type and faults."""
-        for said in (self._sites, self._claims, self._faults):
-            said.pop(site, None)
-        self.faults = tuple(dict.fromkeys(chain.from_iterable(self._faults.values())))
-        if not self._claims:
-            self.returns, self.accepted = None, accepted(None)
-
-    def add_switch(self, switch: Switch) -> None:
-        """Let this site be told, now and from now on, whether the point is armed."""
-        with lock:
-            self._switches[id(switch)] = switch
-            if self._armed:
-                switch.switch(self.name, True)
-
-    def drop_switch(self, key: int) -> None:
-        """Forget the switch with this `id`. Safe in a garbage collector's callback."""
-        self._switches.pop(key, None)
-
-    def set_armed(self, armed: bool) -> None:
-        """Tell every site."""
-        for switch in tuple(self._switches.values()):
-            switch.switch(self.name, armed)
-        self._armed = armed
-
-    def agree(self) -> None:
-        """Be armed if there is an activation, and idle if there is none."""
-        # A signal handler may arm or disarm the point in the middle of this, so look again.
-        while self._armed != bool(_armed.get(self.name)):
-            self.set_armed(not self._armed)
-
-    def claim(self, site: Site, returns: object) -> dict[Site, object]:
-        """The claims on the type of this point with one more among them."""
-        claims = {other: claim for other, claim in self._claims.items() if not other.is_again(site)}
-        for other, claim in claims.items():
-            if claim != returns:
-                raise FailpointConflict(
-                    f"failpoint {self.name!r} is declared with returns={describe(returns)} at {site}, "
-                    f"but with returns={describe(claim)} at {other}: one name has one type, "
-                    "so let them agree, or give one of them another name"
-                )
-        return {**claims, site: returns}
 
 
 # Reentrant: a signal handler or a finalizer may declare or arm while its thread is doing so.
@@ -170,19 +70,22 @@ def declare(
     with lock:
         point: Declared[T] = _declared.get(name) or kind(name)
         if claims:
-            taken = point.claim(site, returns)
+            point.check_claim(site, returns)
         else:
-            taken, returns, types = point._claims, point.returns, point.accepted
-        # By site, so that a definition which runs again and again does not add to it.
-        by_site = {**point._faults, site: tuple(faults)} if faults else point._faults
-        catalogue = tuple(dict.fromkeys(chain.from_iterable(by_site.values())))
-        for terms in catalogue:
-            check_terms(name, returns, types, terms)
+            returns, types = point.returns, point.accepted
+        faults = tuple(faults)
+        catalogue = point.catalogue(site, faults)
+        if types != point.accepted or catalogue is not point.faults:
+            for terms in catalogue:
+                check_terms(name, returns, types, terms)
         if name not in _declared or types != point.accepted:
             for activation in tuple(_armed.get(name, {}).values()):
                 check_terms(name, returns, types, activation.terms)
-        point._claims, point.returns, point.accepted = taken, returns, types
-        point._faults, point.faults = by_site, catalogue
+        if claims:
+            point._claims[site.place] = site, returns
+        if faults:
+            point._faults[site] = faults
+        point.returns, point.accepted, point.faults = returns, types, catalogue
         is_new = name not in _declared
         _declared[name] = point
         # Before the site goes on, so that who arms the point now sees its very first hit.
@@ -248,6 +151,11 @@ def settle(layer: Layer, names: Iterable[str]) -> list[Activation]:
         if point is not None:
             point.agree()
     return stale
+
+
+def is_armed(name: str) -> bool:
+    """Whether any layer has armed the point."""
+    return bool(_armed.get(name))
 
 
 def armed() -> dict[str, int]:

@@ -22,11 +22,10 @@ class Site(NamedTuple):
     def __str__(self) -> str:
         return f"{self.file}:{self.line}"
 
-    def is_again(self, other: Site) -> bool:
-        """Whether the two are one place: the same line, or one definition that a reload moved."""
-        if self.file != other.file or self.where != other.where:
-            return False
-        return self.line == other.line or "<" not in self.where
+    @property
+    def place(self) -> tuple[str, str, int]:
+        """What two sites share that are one place: the same line, or one definition that a reload moved."""
+        return self.file, self.where, self.line if "<" in self.where else 0
 
 
 def body_site(frame: FrameType | None) -> Site:

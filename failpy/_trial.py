@@ -17,7 +17,7 @@ from failpy._context import Layer, current, inside, process, set_current
 from failpy._endings import Endings
 from failpy._errors import FailpointError, NeverFired, UnknownFailpoint
 from failpy._failures import Failures
-from failpy._hit import Hit
+from failpy._hit import Hit, TraceEntry
 from failpy._locating import body_of, located
 from failpy._observer import Observer
 from failpy._opening import scope
@@ -248,10 +248,16 @@ class Trial(Observer):
         """The last hits of all layers, in order."""
         entries = []
         hits = tuple(self._hits)
+        ending = self._endings.reader()
+        readers: dict[Layer, Callable[[Hit[Any]], TraceEntry]] = {}
         for _, hit, where in hits:
             layer = where()
-            end = None if layer is None else self._endings.of(hit)
-            entries.append(layer.entry(hit) if isinstance(layer, Scope) else hit.entry(end))
+            if isinstance(layer, Scope):
+                if layer not in readers:
+                    readers[layer] = layer.reader()
+                entries.append(readers[layer](hit))
+            else:
+                entries.append(hit.entry(None if layer is None else ending(hit)))
         # Of two threads, the one with the later number may have come first.
         return Trace(entries, max((number for number, *_ in hits), default=0) - len(hits))
 

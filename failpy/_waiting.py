@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import traceback
 from types import FrameType
 from typing import Any
 
@@ -35,6 +34,8 @@ def _where(gate: Gate) -> str:
     thread = "a thread" if gate.thread is None else f"thread {gate.thread.name!r}"
     where = thread if name is None else f"task {name!r} of {thread}"
     frames = _task_frames(gate.task) if gate.task is not None else _thread_frames(gate.thread)
+    import traceback  # few programs get here, and it takes a fifth of the time that failpy takes to import
+
     lines = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in frames).format()
     return f"{where}:\n{''.join(lines).rstrip()}" if lines else where
 
