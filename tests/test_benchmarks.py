@@ -88,7 +88,7 @@ def test_a_bar_that_is_missed_is_the_exit_status() -> None:
             Row("held", "another", 1e9, sides.held_block, sides.null_block),
             Row("impossible", "another", 0.0, sides.held_block, sides.null_block),
         )
-        sys.exit(main(["--quick"], bars=bars, peers=()))
+        sys.exit(main(["--quick"], bars=bars, peers=(), growth=()))
         """
     )
     assert (ended.returncode, ended.stderr) == (1, "")
@@ -150,7 +150,7 @@ def test_a_tool_that_fails_says_why_and_the_next_is_measured() -> None:
             Row("dying", "a process", None, sides.held_block, dying),
             Row("sound", "a block", None, sides.held_block, sides.null_block, note="Both do nothing."),
         )
-        sys.exit(main(["--quick"], bars=(), peers=peers))
+        sys.exit(main(["--quick"], bars=(), peers=peers, growth=()))
         """
     )
     assert ended.returncode == 0, ended.stderr

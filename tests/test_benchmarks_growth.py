@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -38,12 +37,8 @@ def among(by: float, *costs: Cost) -> Dimension:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, dimensions: tuple[Dimension, ...], *words: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["benchmarks", "--quick", *words])
-    monkeypatch.setattr(command, "DIMENSIONS", dimensions)
-    monkeypatch.setattr(command, "MEMORY", ())
-    monkeypatch.setattr(command, "ROWS", ())
     monkeypatch.delenv("FAILPY", raising=False)
-    return command.main()
+    return command.main(["--quick", *words], bars=(), peers=(), growth=dimensions)
 
 
 @pytest.mark.parametrize("dimension", [*DIMENSIONS, *MEMORY], ids=lambda each: each.name)
