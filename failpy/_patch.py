@@ -32,6 +32,13 @@ CO_NESTED = 0x10
 _FIND, _NAME, _BEGIN = "<failpy find>", "<failpy name>", "<failpy begin>"
 
 
+# Without a GIL, the code may be swapped in the middle of a call. A frame then fits, since a trampoline has
+# the parameters of the original; but CPython 3.13 gives a generator, a coroutine and an async generator as
+# much room as the code needs that the function has by then, and moves the frame there. So all of them have to
+# need as much, and the original is put back as an equal with a deeper stack, where it needs less.
+_SWAPS_IN_CALLS = "free-threading" in sys.version
+_MOVES = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
+
 _patches: dict[int, Patch] = {}
 
 
@@ -103,6 +110,9 @@ class Patch:
             code = self._original
             for each in names:
                 code = trampoline(code, each)
+            if names and _SWAPS_IN_CALLS and code.co_flags & _MOVES:
+                code = _as_roomy(code, self._original)
+                self._original = self._codes[()] = _as_roomy(self._original, code)
             self._codes[names] = code
         function.__code__ = self._installed = code
 
@@ -111,6 +121,17 @@ def patch_of(function: FunctionType) -> Patch:
     """The patch of this function: the same one for every point that stands on it."""
     patch = _patches.get(id(function))
     return _patches.setdefault(id(function), Patch(function)) if patch is None else patch
+
+
+def _room(code: CodeType) -> int:
+    """How many slots a frame of this code has."""
+    return len({*code.co_varnames, *code.co_cellvars}) + len(code.co_freevars) + code.co_stacksize
+
+
+def _as_roomy(code: CodeType, other: CodeType) -> CodeType:
+    """The same code, with at least as much room in its frame as the other has."""
+    more = _room(other) - _room(code)
+    return code.replace(co_stacksize=code.co_stacksize + more) if more > 0 else code
 
 
 def _beneath(code: CodeType) -> CodeType:
