@@ -15,6 +15,7 @@ from functools import lru_cache
 from types import CodeType, FunctionType
 from typing import Any
 
+from failpy._config import FREE_THREADED
 from failpy._context import find
 
 __all__ = ["Patch", "patch_of", "trampoline"]
@@ -36,7 +37,6 @@ _FIND, _NAME, _BEGIN = "<failpy find>", "<failpy name>", "<failpy begin>"
 # the parameters of the original; but CPython 3.13 gives a generator, a coroutine and an async generator as
 # much room as the code needs that the function has by then, and moves the frame there. So all of them have to
 # need as much, and the original is put back as an equal with a deeper stack, where it needs less.
-_SWAPS_IN_CALLS = "free-threading" in sys.version
 _MOVES = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
 
 _patches: dict[int, Patch] = {}
@@ -110,7 +110,7 @@ class Patch:
             code = self._original
             for each in names:
                 code = trampoline(code, each)
-            if names and _SWAPS_IN_CALLS and code.co_flags & _MOVES:
+            if names and FREE_THREADED and code.co_flags & _MOVES:
                 code = _as_roomy(code, self._original)
                 self._original = self._codes[()] = _as_roomy(self._original, code)
             self._codes[names] = code
