@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from threading import current_thread
 from typing import Any
 
@@ -15,6 +14,7 @@ from failpy._errors import ScopeError, WaitTimeout
 from failpy._failures import Failures
 from failpy._gate import Gate, current_task, task_name
 from failpy._hit import Hit, TraceEntry
+from failpy._latest import Latest
 from failpy._names import check_name
 from failpy._order import Order, refuse_contradiction
 from failpy._registry import declared, lock, settle, unknown
@@ -39,7 +39,7 @@ class Armory(Layer):
         self._orders: list[Order] = []
         self.failures = Failures()
         self._endings = Endings(self.failures)
-        self._trace: deque[Hit[Any]] = deque(maxlen=_TRACE_LENGTH)
+        self._trace: Latest[Hit[Any]] = Latest(_TRACE_LENGTH)
 
     def _check_open(self, what: str) -> None:
         if not self._entered or self.closed:
@@ -212,7 +212,7 @@ class Armory(Layer):
         if gate is not None and gate.outcome is not None:
             hit: Hit[Any] = gate.outcome
             return hit
-        for hit in tuple(self._trace):
+        for hit in self._trace.now:
             if hit.point == name and hit.nth == nth and hit.activation is activation:
                 return hit
         if opened and hits >= nth and hits > _TRACE_LENGTH:
@@ -240,7 +240,7 @@ class Armory(Layer):
     @property
     def trace(self) -> list[TraceEntry]:
         """Every hit of a point armed here, in order; of very many, the last 10,000."""
-        return [self.entry(hit) for hit in tuple(self._trace)]
+        return [self.entry(hit) for hit in self._trace.now]
 
     def entry(self, hit: Hit[Any]) -> TraceEntry:
         """What the trace says of this hit."""
@@ -253,7 +253,7 @@ class Armory(Layer):
         hit.in_thread = current_thread()
         if (task := current_task()) is not None:
             hit.task = task_name(task)
-        self._trace.append(hit)
+        self._trace.add(hit)
 
     def injected(self, hit: Hit[Any], error: BaseException) -> None:
         """Watch what becomes of an injected exception."""

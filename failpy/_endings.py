@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterable
 from types import CodeType, TracebackType
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 from failpy._errors import Swallowed
 from failpy._failures import Failures, chain_of
 from failpy._hit import Hit
+from failpy._latest import Latest
 from failpy._observer import observing
 
 __all__ = ["Allowed", "Endings"]
@@ -46,7 +46,7 @@ class Endings:
     def __init__(self, failures: Failures, *, tells: bool = True) -> None:
         self._failures = failures
         self._tells = tells
-        self._injected: deque[tuple[Hit[Any], BaseException]] = deque(maxlen=_KEPT)
+        self._injected: Latest[tuple[Hit[Any], BaseException]] = Latest(_KEPT)
         self._ended: dict[int, str] = {}
         self.told: list[str] = []
         """What became of those that did not simply reach the test, for a failure message."""
@@ -55,13 +55,13 @@ class Endings:
 
     def watch(self, hit: Hit[Any], error: BaseException) -> None:
         """Remember an exception that this hit is about to raise."""
-        self._injected.append((hit, error))
+        self._injected.add((hit, error))
 
     def of(self, hit: Hit[Any]) -> str | None:
         """What became of the exception of this hit, or None when it injected none."""
         if id(hit) in self._ended:
             return self._ended[id(hit)]
-        for other, error in tuple(self._injected):
+        for other, error in self._injected.now:
             if other is hit:
                 return self._ending(error, None).text
         return None
@@ -74,8 +74,8 @@ class Endings:
             allowed: Who may handle an injected exception; None when everybody may.
         """
         self.told = []
-        while self._injected:
-            hit, error = self._injected.popleft()
+        while (taken := self._take()) is not None:
+            hit, error = taken
             ending = self._ending(error, own)
             self._ended[id(hit)] = ending.text
             for observer in observing.now if self._tells else ():
@@ -92,6 +92,12 @@ class Endings:
                         "or name the function in may_swallow"
                     )
                 )
+
+    def _take(self) -> tuple[Hit[Any], BaseException] | None:
+        try:  # another thread may settle too, as it ends the process
+            return self._injected.pop(0)
+        except IndexError:
+            return None
 
     def _ending(self, error: BaseException, own: BaseException | None) -> Ending:
         for top in (own, *self._failures.besides(None)):

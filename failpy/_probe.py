@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from threading import RLock
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple
 from failpy._activation import Activation
 from failpy._context import Layer
 from failpy._hit import Hit
+from failpy._latest import Latest
 from failpy._registry import ignore_declarations, lock, names, settle, watch_declarations
 from failpy._schedule import Schedule
 from failpy._scope import Scope, Settings
@@ -66,7 +66,7 @@ class Probe(Scope):
         self.names: list[str] = []
         self.fired: list[tuple[int, Hit[Any]]] = []
         # A program that tries again and again may meet a fault that stays a million times.
-        self.errors: deque[BaseException] = deque(maxlen=_KEPT)
+        self.errors: Latest[BaseException] = Latest(_KEPT)
         self.outside: set[str] = set()
 
     def open(self) -> None:
@@ -110,7 +110,7 @@ class Probe(Scope):
         """Watch what becomes of an injected exception."""
         # An instance that every case raises would add each traceback to the last.
         error.__traceback__ = None
-        self.errors.append(error)
+        self.errors.add(error)
         super().injected(hit, error)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextvars import Context
 from threading import current_thread, get_ident
@@ -18,6 +17,7 @@ from failpy._errors import FailpointError, NeverFired, UnknownFailpoint
 from failpy._failures import Failures
 from failpy._gate import current_task, task_name
 from failpy._hit import Hit, TraceEntry
+from failpy._latest import Latest
 from failpy._locating import body_of, located
 from failpy._observer import Observer
 from failpy._opening import scope
@@ -65,9 +65,9 @@ class Trial(Observer):
     def begin(self) -> None:
         """Begin, or begin anew."""
         self.scope: Scope | None = None
-        self._armed: deque[tuple[Activation, ref[Layer]]] = deque(maxlen=_KEPT)
-        self._closed: deque[Layer] = deque(maxlen=_KEPT)
-        self._hits: deque[tuple[Hit[Any], ref[Layer]]] = deque(maxlen=_KEPT)
+        self._armed: Latest[tuple[Activation, ref[Layer]]] = Latest(_KEPT)
+        self._closed: Latest[Layer] = Latest(_KEPT)
+        self._hits: Latest[tuple[Hit[Any], ref[Layer]]] = Latest(_KEPT)
         self._endings = Endings(Failures(), tells=False)
         self._endings.home = body_of(self.item)
         self.raised: BaseException | None = None
@@ -86,11 +86,11 @@ class Trial(Observer):
     def armed(self, activation: Activation, layer: Layer) -> None:
         """Remember it."""
         # Weakly, so that a scope which the test abandons can be collected, and say so.
-        self._armed.append((activation, ref(layer)))
+        self._armed.add((activation, ref(layer)))
 
     def scope_closed(self, layer: Layer) -> None:
         """Keep a scope of the test for what it has to tell."""
-        self._closed.append(layer)
+        self._closed.add(layer)
 
     def hit(self, hit: Hit[Any], layer: Layer | None) -> None:
         """Remember it, with where; a scope has noted its thread and task."""
@@ -98,7 +98,7 @@ class Trial(Observer):
             hit.in_thread = current_thread()
             hit.task = task_name(current_task())
         if layer is not None:
-            self._hits.append((hit, ref(layer)))
+            self._hits.add((hit, ref(layer)))
 
     def injected(self, hit: Hit[Any], error: BaseException, layer: Layer) -> None:
         """Watch what becomes of an exception of the process scope; a scope watches its own."""
@@ -206,7 +206,7 @@ class Trial(Observer):
         copied = self.scope.copy()
         copied.open()
         copied.at_home(body_of(self.item))
-        for name, activation in tuple(self.scope.activations.items()):
+        for name, activation in list(self.scope.activations.items()):
             if activation.when is not None:
                 copied.enable(name, activation.terms, when=activation.when)
         own = {name: copied if value is self.scope else value for name, value in kwargs.items()}
@@ -241,7 +241,7 @@ class Trial(Observer):
     def trace(self) -> list[TraceEntry]:
         """The last hits of all layers, in order."""
         entries = []
-        for hit, where in tuple(self._hits):
+        for hit, where in self._hits.now:
             layer = where()
             end = None if layer is None else self._endings.of(hit)
             entries.append(layer.entry(hit) if isinstance(layer, Scope) else hit.entry(end))
@@ -249,7 +249,7 @@ class Trial(Observer):
 
     def activations(self) -> list[tuple[Activation, Layer | None]]:
         """What was armed while it ran, with where; that is None where it is gone."""
-        return [(activation, layer()) for activation, layer in tuple(self._armed)]
+        return [(activation, layer()) for activation, layer in self._armed.now]
 
 
 def _scope_of(item: pytest.Item) -> Scope:
