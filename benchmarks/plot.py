@@ -62,7 +62,7 @@ def draw(growths: Iterable[Growth], folder: Path) -> list[Path]:
     lines = [each for each in growths if each.dimension.name in _AXES and each.cost.name in _COLOURS]
     panels = [name for name in _AXES if any(each.dimension.name == name for each in lines)]
     # The same numbers make the same file.
-    look = {"svg.hashsalt": NAME, "svg.fonttype": "path", "font.size": 10, "text.color": _INK}
+    look: Any = {"svg.hashsalt": NAME, "svg.fonttype": "path", "font.size": 10, "text.color": _INK}
     with mpl.rc_context(look):
         figure = Figure(figsize=(9.5, 4.2), layout="constrained")
         axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]

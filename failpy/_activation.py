@@ -289,7 +289,8 @@ class Activation:
                 )
             if wanted:
                 return True
-        self.refused += 1
+        with self._lock:
+            self.refused += 1
         return False
 
     def _retirement(self) -> _Retired:

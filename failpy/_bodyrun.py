@@ -87,12 +87,12 @@ class _Run:
 
     def comes_from_fault(self, error: BaseException | None) -> bool:
         """Whether it is an injected exception, or comes from one."""
-        known = {id(each) for each in self.probe.errors}
+        known = {id(each) for each in self.probe.errors.now}
         return any(id(each) in known for each in chain_of(error))
 
     def is_fault(self, error: BaseException | None) -> bool:
         """Whether it is an injected exception itself."""
-        return any(each is error for each in self.probe.errors)
+        return any(each is error for each in self.probe.errors.now)
 
     def end(self, error: BaseException | None) -> Outcome:
         """Take everything down, and judge.
@@ -122,7 +122,7 @@ class _Run:
             said.__traceback__ = error.__traceback__
         raised = said or error
         kept = {id(each) for each in chain_of(raised)}
-        for each in probe.errors:
+        for each in probe.errors.now:
             if id(each) not in kept:
                 # A fault may be an instance, which outlives its case.
                 each.__traceback__ = None
@@ -161,7 +161,7 @@ class _Run:
         if error is None:
             return "passed"
         may = self.rules.may_escape
-        return "escaped" if escapes(error, self.probe.errors, may) else "failed"
+        return "escaped" if escapes(error, self.probe.errors.now, may) else "failed"
 
 
 def run(

@@ -20,7 +20,7 @@ def child_environ(innermost: Layer, environ: Mapping[str, str]) -> dict[str, str
     entries: dict[str, str] = {}
     layer: Layer | None = innermost
     while layer is not None:
-        for name, activation in tuple(layer.activations.items()):
+        for name, activation in list(layer.activations.items()):
             if name not in entries and not activation.passive:
                 entries[name] = _text(name, activation)
         layer = layer.parent

@@ -60,6 +60,7 @@ class Collector(Observer):
         self._lock = RLock()  # a signal handler may hit a point in the middle of it
         self._tally = Tally()
         self._hits = 0
+        self._due = _EACH
         self._labels: dict[tuple[str, int], tuple[Term, tuple[bool, str]]] = {}
         self._file = TallyFile(self._folder)
         # The process layer watches no endings of its own.
@@ -154,7 +155,12 @@ class Collector(Observer):
         self._tally[name].endings[ending] += 1
 
     def _is_due(self) -> bool:
-        return self._hits <= _EACH or self._hits & (self._hits - 1) == 0
+        with self._lock:
+            if self._hits > _EACH and self._hits < self._due:
+                return False
+            if self._hits >= self._due:  # not when it is so many: other threads count on meanwhile
+                self._due = 2 * self._due
+            return True
 
     # --- what a run does with it ---
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["config", "read_allow"]
+import sys
+
+__all__ = ["FREE_THREADED", "config", "read_allow"]
+
+# Whether this Python was built to run without a GIL. Whether it has one now may yet change with an import.
+FREE_THREADED = "free-threading" in sys.version
 
 
 class Config:

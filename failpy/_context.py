@@ -46,18 +46,20 @@ class Layer:
         self.closed = False
         self.revision = 0  # counts what was armed and disarmed
         self.salt = ""  # what draws depend on besides the seed
-        self._seed = seed
+        self._seed: dict[str, int] = {} if seed is None else {"seed": seed}
 
     @property
     def seed(self) -> int:
         """The seed of this layer: as given, else `FAILPY_SEED`, else drawn on the first use."""
-        if self._seed is None:
-            self._seed = int.from_bytes(os.urandom(4), "big") if config.seed is None else config.seed
-        return self._seed
+        # What is drawn for two hits at once must be one seed, and `setdefault` is one step.
+        if "seed" not in self._seed:
+            drawn = int.from_bytes(os.urandom(4), "big") if config.seed is None else config.seed
+            return self._seed.setdefault("seed", drawn)
+        return self._seed["seed"]
 
     def reseed(self) -> None:
         """Find the seed anew when it is used next."""
-        self._seed = None
+        self._seed = {}
 
     def record(self, hit: Hit[Any]) -> None:
         """Take notice of a hit that met an activation of this layer."""

@@ -60,12 +60,13 @@ class Declared(Generic[T]):
     @property
     def sites(self) -> tuple[str, ...]:
         """Where the point stands, as `file:line`."""
-        return tuple(map(str, tuple(self._sites)))
+        return tuple(map(str, self.places))
 
     @property
     def places(self) -> tuple[Site, ...]:
         """The same, in parts."""
-        return tuple(self._sites)
+        sites = list(self._sites)  # in one step also without a GIL, which a tuple is not
+        return tuple(sites)
 
     def stand_at(self, site: Site) -> None:
         """Remember one more site."""
@@ -94,7 +95,7 @@ class Declared(Generic[T]):
 
     def set_armed(self, armed: bool) -> None:
         """Tell every site."""
-        for switch in tuple(self._switches.values()):
+        for switch in list(self._switches.values()):
             switch.switch(self.name, armed)
         self._armed = armed
 

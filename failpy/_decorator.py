@@ -13,6 +13,7 @@ from failpy._config import config
 from failpy._names import check_name
 from failpy._patch import Patch, patch_of
 from failpy._point import Fault, Point, catalogue, declare_point
+from failpy._registry import lock
 from failpy._returns import accepted
 from failpy._site import Site, body_site
 from failpy._terms import Terms
@@ -159,11 +160,12 @@ def stand_on(
     Raises:
         FailpointConflict: when another site declares another type.
     """
-    declared = declare_point(name, returns, faults, site, claims=True)
-    patch = patch_of(function)
-    patch.stand(name, declared.drop_switch)
-    declared.stand_at(site)
-    declared.add_switch(patch)
+    with lock:
+        declared = declare_point(name, returns, faults, site, claims=True)
+        patch = patch_of(function)
+        patch.stand(name, declared.drop_switch)
+        declared.stand_at(site)
+        declared.add_switch(patch)
     return declared, patch
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterable
 from types import CodeType, TracebackType
 from typing import Any, NamedTuple
@@ -11,8 +10,8 @@ from typing import Any, NamedTuple
 from failpy._errors import Swallowed
 from failpy._failures import Failures, chain_of
 from failpy._hit import Hit
+from failpy._latest import Latest
 from failpy._observer import observing
-from failpy._registry import lock
 
 __all__ = ["Allowed", "Endings"]
 
@@ -47,8 +46,7 @@ class Endings:
     def __init__(self, failures: Failures, *, tells: bool = True) -> None:
         self._failures = failures
         self._tells = tells
-        # Made when it is needed: even an empty one takes 760 bytes, and most scopes inject nothing.
-        self._injected: deque[tuple[Hit[Any], BaseException]] | None = None
+        self._injected: Latest[tuple[Hit[Any], BaseException]] = Latest(_KEPT)
         self.told: list[str] = []
         """What became of those that did not simply reach the test, for a failure message."""
         self.home: CodeType | None = None
@@ -56,15 +54,11 @@ class Endings:
 
     def watch(self, hit: Hit[Any], error: BaseException) -> None:
         """Remember an exception that this hit is about to raise."""
-        if self._injected is None:
-            with lock:
-                if self._injected is None:
-                    self._injected = deque(maxlen=_KEPT)
-        self._injected.append((hit, error))
+        self._injected.add((hit, error))
 
     def reader(self) -> Callable[[Hit[Any]], str | None]:
         """What tells of a hit what became of its exception, as of now; None when it injected none."""
-        injected = {id(hit): error for hit, error in tuple(self._injected or ())}
+        injected = {id(hit): error for hit, error in self._injected.now}
 
         def read(hit: Hit[Any]) -> str | None:
             error = None if hit.ending is not None else injected.get(id(hit))
@@ -80,8 +74,8 @@ class Endings:
             allowed: Who may handle an injected exception; None when everybody may.
         """
         self.told = []
-        while self._injected:
-            hit, error = self._injected.popleft()
+        while (taken := self._take()) is not None:
+            hit, error = taken
             ending = self._ending(error, own)
             hit.ending = ending.text
             for observer in observing.now if self._tells else ():
@@ -98,6 +92,12 @@ class Endings:
                         "or name the function in may_swallow"
                     )
                 )
+
+    def _take(self) -> tuple[Hit[Any], BaseException] | None:
+        try:  # another thread may settle too, as it ends the process
+            return self._injected.pop(0)
+        except IndexError:
+            return None
 
     def _ending(self, error: BaseException, own: BaseException | None) -> Ending:
         for top in (own, *self._failures.besides(None)):

@@ -76,8 +76,10 @@ class Failures:
 
     def watch_future(self, future: Watched) -> None:
         """Remember a future that has failed: somebody may yet ask it for its exception, or nobody."""
-        if not self._closed and future.failure() is not None:
-            self._futures.append(future)
+        if future.failure() is not None:
+            with lock:
+                if not self._closed:
+                    self._futures.append(future)
 
     def watch_task(self, task: Task[Any]) -> None:
         """Remember a task that has failed: somebody may yet await it, or nobody."""
@@ -85,22 +87,25 @@ class Failures:
             return
         if isinstance(task._exception, Unwind):
             task._log_traceback = False  # it was reported where it began
-        elif not self._closed:
-            self._tasks.append(task)
+        else:
+            with lock:
+                if not self._closed:
+                    self._tasks.append(task)
 
     def collect(self) -> None:
         """Record what died and was not asked for."""
-        for future in self._futures:
+        with lock:
+            futures, self._futures = self._futures, []
+            tasks, self._tasks = self._tasks, []
+        for future in futures:
             error = future.failure()
             if error is not None:
                 self.died(error, f"{future.where[-1]} of a pool, and nobody asked its future")
-        for task in self._tasks:
+        for task in tasks:
             # `exception()` would mark it as asked for, and silence the handler of the loop.
             error = task._exception
             if task._log_traceback and error is not None:
                 self.died(error, f"task {task.get_name()!r}, and nobody awaited it")
-        self._futures.clear()
-        self._tasks.clear()
 
     def end(self) -> None:
         """Record nothing more that dies: it is not of this scope."""

@@ -64,7 +64,7 @@ class Leftovers:
     def _take_armed(self) -> list[str]:
         kept = {id(each) for armed, _ in self._fixtures.values() for each in armed.values()}
         told = []
-        for name, activation in tuple(process.activations.items()):
+        for name, activation in list(process.activations.items()):
             if id(activation) in kept or self._standing.holds(activation):
                 continue
             told.append(

@@ -15,6 +15,7 @@ from functools import lru_cache
 from types import CodeType, FunctionType
 from typing import Any
 
+from failpy._config import FREE_THREADED
 from failpy._context import find
 
 __all__ = ["Patch", "patch_of", "trampoline"]
@@ -31,6 +32,12 @@ CO_NESTED = 0x10
 # Stand-ins in a template, for what the trampoline made of it has as constants.
 _FIND, _NAME, _BEGIN = "<failpy find>", "<failpy name>", "<failpy begin>"
 
+
+# Without a GIL, the code may be swapped in the middle of a call. A frame then fits, since a trampoline has
+# the parameters of the original; but CPython 3.13 gives a generator, a coroutine and an async generator as
+# much room as the code needs that the function has by then, and moves the frame there. So all of them have to
+# need as much, and the original is put back as an equal with a deeper stack, where it needs less.
+_MOVES = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
 
 _patches: dict[int, Patch] = {}
 
@@ -104,6 +111,12 @@ class Patch:
             for each in self._names:
                 if each in self._armed:
                     code = trampoline(code, each)
+            if FREE_THREADED and code.co_flags & _MOVES:
+                code = _as_roomy(code, self._original)
+                roomier = _as_roomy(self._original, code)
+                if roomier is not self._original:
+                    self._original = roomier
+                    self._codes.clear()
             self._codes[self._armed] = code
         function.__code__ = self._installed = code
 
@@ -112,6 +125,17 @@ def patch_of(function: FunctionType) -> Patch:
     """The patch of this function: the same one for every point that stands on it."""
     patch = _patches.get(id(function))
     return _patches.setdefault(id(function), Patch(function)) if patch is None else patch
+
+
+def _room(code: CodeType) -> int:
+    """How many slots a frame of this code has."""
+    return len({*code.co_varnames, *code.co_cellvars}) + len(code.co_freevars) + code.co_stacksize
+
+
+def _as_roomy(code: CodeType, other: CodeType) -> CodeType:
+    """The same code, with at least as much room in its frame as the other has."""
+    more = _room(other) - _room(code)
+    return code.replace(co_stacksize=code.co_stacksize + more) if more > 0 else code
 
 
 def _beneath(code: CodeType) -> CodeType:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
-from functools import cache
+from collections.abc import Callable, Iterable
+from functools import cache, partial
 from types import CodeType, TracebackType
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast, overload
 
+from failpy._config import FREE_THREADED
 from failpy._context import find
 from failpy._declared import Declared
 from failpy._grammar import as_terms
@@ -39,17 +40,11 @@ class _Done:
 _DONE = _Done()
 
 
-# Cached, so that a call stays in C. With an argument or without: `ExitStack` passes the point.
-
-
-@cache
-def _nothing(*_: object) -> None:
-    return None
-
-
-@cache
-def _done(*_: object) -> _Done:
-    return _DONE
+def _constant(value: T) -> Callable[..., T]:
+    """What gives this value, in C. With an argument or without: `ExitStack` passes the point."""
+    # A cache is the quickest, but without a GIL it is behind a lock, and all points have the same one.
+    constant: Any = partial({"": value}.get, "") if FREE_THREADED else cache(lambda *_: value)
+    return cast("Callable[..., T]", constant)
 
 
 class Point(Declared[T]):
@@ -90,9 +85,9 @@ class Point(Declared[T]):
         async def __aenter__(self) -> Hit[T] | None: ...
     else:
         # What an idle point does in a `with` block enters no Python frame: 0.70x of `nullcontext()`.
-        __enter__ = staticmethod(_nothing)
+        __enter__ = staticmethod(_constant(None))
         __exit__ = staticmethod("".format)
-        __aenter__ = staticmethod(_done)
+        __aenter__ = staticmethod(_constant(_DONE))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None

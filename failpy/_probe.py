@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from array import array
-from collections import deque
 from collections.abc import Callable, Iterator
 from operator import attrgetter
 from threading import RLock
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 from failpy._activation import Activation
 from failpy._context import Layer
 from failpy._hit import Hit
+from failpy._latest import Latest
 from failpy._registry import ignore_declarations, lock, names, settle, watch_declarations
 from failpy._schedule import Schedule
 from failpy._scope import Scope, Settings
@@ -73,7 +73,7 @@ class Probe(Scope):
         self.fired: list[Hit[Any]] = []
         self.taken = array("q")
         # A program that tries again and again may meet a fault that stays a million times.
-        self.errors: deque[BaseException] = deque(maxlen=_KEPT)
+        self.errors: Latest[BaseException] = Latest(_KEPT)
         self.outside: set[str] = set()
 
     def open(self) -> None:
@@ -120,7 +120,7 @@ class Probe(Scope):
         """Watch what becomes of an injected exception."""
         # An instance that every case raises would add each traceback to the last.
         error.__traceback__ = None
-        self.errors.append(error)
+        self.errors.add(error)
         super().injected(hit, error)
 
 

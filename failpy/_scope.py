@@ -53,13 +53,13 @@ class Scope(Armory):
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "open" if self._entered else "not entered"
-        armed = ";".join(f"{name}={activation.terms}" for name, activation in tuple(self._armed.items()))
+        armed = ";".join(f"{name}={activation.terms}" for name, activation in list(self._armed.items()))
         return f"<Scope {state}{': ' if armed else ''}{armed}>"
 
     @property
     def given(self) -> Mapping[str, Terms]:
         """What it was made with, as far as that is still armed."""
-        armed = {name: each.terms for name, each in self._armed.items()}
+        armed = {name: each.terms for name, each in list(self._armed.items())}
         return {name: terms for name, terms in self._settings.terms.items() if armed.get(name) is terms}
 
     # --- failures, from any thread or task ---
@@ -182,7 +182,7 @@ class Scope(Armory):
         unfinished = self._unfinished() if strict else None
         self.excuse()
         self.failures.collect()
-        for name, activation in tuple(self.activations.items()):
+        for name, activation in list(self.activations.items()):
             if any(term.action == "pause" for term in activation.terms):
                 self.disarm(name)
         for order in self._orders:
@@ -198,7 +198,7 @@ class Scope(Armory):
 
         What has done its work here need not do it there.
         """
-        plain = [each for each in self.activations.values() if not each.passive and each.when is None]
+        plain = [each for each in list(self.activations.values()) if not each.passive and each.when is None]
         terms = {
             each.name: Terms(each.terms, each.terms.source, optional=complaint_of(each) is None)
             for each in plain

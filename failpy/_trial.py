@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextvars import Context
-from itertools import count
-from threading import get_ident
+from threading import RLock, get_ident
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -18,6 +16,7 @@ from failpy._endings import Endings
 from failpy._errors import FailpointError, NeverFired, UnknownFailpoint
 from failpy._failures import Failures
 from failpy._hit import Hit, TraceEntry
+from failpy._latest import Latest
 from failpy._locating import body_of, located
 from failpy._observer import Observer
 from failpy._opening import scope
@@ -67,11 +66,12 @@ class Trial(Observer):
     def begin(self) -> None:
         """Begin, or begin anew."""
         self.scope: Scope | None = None
-        self._armed: deque[tuple[Activation, ref[Layer]]] = deque(maxlen=_KEPT)
+        self._armed: Latest[tuple[Activation, ref[Layer]]] = Latest(_KEPT)
         self._armings = 0
-        self._closed: deque[Layer] = deque(maxlen=_KEPT)
-        self._hits: deque[tuple[int, Hit[Any], ref[Layer]]] = deque(maxlen=_KEPT)
-        self._numbers = count(1)
+        self._closed: Latest[Layer] = Latest(_KEPT)
+        self._hits: Latest[tuple[int, Hit[Any], ref[Layer]]] = Latest(_KEPT)
+        self._numbered = 0
+        self._lock = RLock()  # a signal handler may hit a point in the middle of it
         self._endings = Endings(Failures(), tells=False)
         self._endings.home = body_of(self.item)
         self.raised: BaseException | None = None
@@ -85,26 +85,28 @@ class Trial(Observer):
         for each in (self._armed, self._closed, self._hits):
             each.clear()
         self._armings = 0
-        self._numbers = count(1)
+        self._numbered = 0
 
     # --- what an observer is told ---
 
     def armed(self, activation: Activation, layer: Layer) -> None:
         """Remember it."""
         # Weakly, so that a scope which the test abandons can be collected, and say so.
-        self._armed.append((activation, ref(layer)))
+        self._armed.add((activation, ref(layer)))
         self._armings += 1
 
     def scope_closed(self, layer: Layer) -> None:
         """Keep a scope of the test for what it has to tell."""
-        self._closed.append(layer)
+        self._closed.add(layer)
 
     def hit(self, hit: Hit[Any], layer: Layer | None) -> None:
         """Remember it, with where; a scope has noted its thread and task."""
         if layer is process:
             note_whereabouts(hit)
         if layer is not None:
-            self._hits.append((next(self._numbers), hit, ref(layer)))
+            with self._lock:
+                self._numbered += 1
+                self._hits.add((self._numbered, hit, ref(layer)))
 
     def injected(self, hit: Hit[Any], error: BaseException, layer: Layer) -> None:
         """Watch what becomes of an exception of the process scope; a scope watches its own."""
@@ -212,7 +214,7 @@ class Trial(Observer):
         copied = self.scope.copy()
         copied.open()
         copied.at_home(body_of(self.item))
-        for name, activation in tuple(self.scope.activations.items()):
+        for name, activation in list(self.scope.activations.items()):
             if activation.when is not None:
                 copied.enable(name, activation.terms, when=activation.when)
         own = {name: copied if value is self.scope else value for name, value in kwargs.items()}
@@ -247,7 +249,7 @@ class Trial(Observer):
     def trace(self) -> Trace:
         """The last hits of all layers, in order."""
         entries = []
-        hits = tuple(self._hits)
+        hits = self._hits.now
         ending = self._endings.reader()
         readers: dict[Layer, Callable[[Hit[Any]], TraceEntry]] = {}
         for _, hit, where in hits:
@@ -263,12 +265,12 @@ class Trial(Observer):
 
     def activations(self) -> list[tuple[Activation, Layer | None]]:
         """What was armed while it ran, with where; that is None where it is gone."""
-        return [(activation, layer()) for activation, layer in tuple(self._armed)]
+        return [(activation, layer()) for activation, layer in self._armed.now]
 
     @property
     def forgotten(self) -> int:
         """How many activations there were before those."""
-        return self._armings - len(self._armed)
+        return self._armings - len(self._armed.now)
 
 
 def _scope_of(item: pytest.Item) -> Scope:

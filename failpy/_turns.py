@@ -53,9 +53,10 @@ class Turns:
     def came(self, gate: Gate, opened: bool) -> None:
         """Refuse to go on when the turn did not come in time."""
         order = self._arrived[-1][0]
-        if not opened and order.remaining:
-            due = order.remaining[0]
-            happened = len(order.names) - len(order.remaining)
+        remaining = order.remaining  # once: others may go on meanwhile
+        if not opened and remaining:
+            due = remaining[0]
+            happened = len(order.names) - len(remaining)
             stranger = "" if declared(due) is not None else f" ({unknown(due)})"
             raise WaitTimeout(
                 f"failpoint {self._name!r} waited {gate.seconds:g} s for its turn in the order {order}, "

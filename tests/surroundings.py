@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import warnings
 
 # In a pipeline, pytest prints summaries in another way than at a desk.
 PIPELINE = ("CI", "BUILD_NUMBER")
+
+HAS_GIL = bool(getattr(sys, "_is_gil_enabled", lambda: True)())
+# It needs no failpy for a child to hang at `dict(...)`: the lock of a dict may have been handed to a thread
+# that is not there after the fork.
+FORK_WITHOUT_GIL = "without a GIL, CPython 3.13 may leave the lock of a dict behind in a forked child"
 
 
 def plain_environ() -> dict[str, str]:

@@ -356,16 +356,16 @@ def test_a_target_that_is_no_python_function(target: Any) -> None:
         fail.attach(target)
 
 
-def test_bad_names_types_and_faults(module: Any) -> None:
+def test_bad_names_types_and_faults(module: Any, name: str) -> None:
     code = module.plain.__code__
     with pytest.raises(fail.InvalidName):
         fail.attach(module.plain, "a b")
     with pytest.raises(TypeError):
-        fail.attach(module.plain, "a", returns=5)
+        fail.attach(module.plain, name, returns=5)
     with pytest.raises(fail.TermSyntaxError):
-        fail.attach(module.plain, "a", faults=["raies"])
+        fail.attach(module.plain, name, faults=["raies"])
     assert module.plain.__code__ is code
-    assert declared("a") is None or fail.status("a").sites == ()
+    assert declared(name) is None or fail.status(name).sites == ()
 
 
 def test_a_lambda_and_a_local_function_have_names_that_fit() -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from failpy import fail, failpoint
 from failpy._registry import armed
+from tests.surroundings import FORK_WITHOUT_GIL, HAS_GIL
 
 
 @failpoint("concurrency.value", returns=int)
@@ -186,6 +187,7 @@ def test_a_signal_handler_may_hit_the_point_it_interrupts() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+@pytest.mark.skipif(not HAS_GIL, reason=FORK_WITHOUT_GIL)
 def test_a_fork_in_the_middle_leaves_a_child_that_can_evaluate() -> None:
     """Forked while other threads hit, pause and arm, in a process of its own."""
     program = """if True:

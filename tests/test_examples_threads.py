@@ -90,7 +90,8 @@ def test_the_update_is_lost_every_time_and_never_with_a_lock(tmp_path: Path) -> 
         ("two_deposits(Account())", "two_deposits(LockedAccount())", "WaitTimeout"),
         ("two_deposits(LockedAccount())", "two_deposits(Account())", "threads: the order was kept"),
         ("LockedAsyncAccount())", "AsyncAccount())", "tasks: the order was kept, and the balance is"),
-        ("INTERLEAVED, run) for", "ONE_BY_ONE, run) for", "not as told: threads: [30, 30"),
+        # Of the tasks: a thread may read the balance before its turn to have read it.
+        ("INTERLEAVED, run) for", "ONE_BY_ONE, run) for", "not as told: tasks: [30, 30"),
     ],
 )
 def test_an_account_that_does_otherwise_is_an_exit_status(

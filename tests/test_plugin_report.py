@@ -351,7 +351,9 @@ def test_outcomes_phases_and_threads(pytester: pytest.Pytester) -> None:
 
         def test_errors():
             with fail.scope({"plugin.other": "raise(OSError)"}):
-                threading.Thread(target=other).start()
+                thread = threading.Thread(target=other)
+                thread.start()
+                thread.join()
 
         @pytest.mark.failpoints({"plugin.other": "raise(OSError('in a fixture'))"})
         def test_setup(request):

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from failpy import fail, failpoint
+from tests.surroundings import FORK_WITHOUT_GIL, HAS_GIL
 
 VALUE = "processes.value"
 OTHER = "processes.other"
@@ -522,6 +523,7 @@ def test_a_fork_while_a_failure_is_recorded() -> None:
 
 
 @needs_fork
+@pytest.mark.skipif(not HAS_GIL, reason=FORK_WITHOUT_GIL)
 def test_forks_beside_threads_that_use_everything() -> None:
     """Hit, pause, arm, open and close, order, wait: whatever is held at the moment, a child can go on."""
     run_forks("""
