@@ -94,12 +94,12 @@ def as_terms(value: object) -> Terms:
         TypeError: when it is none of these.
         TermSyntaxError: when it is malformed text.
     """
+    if isinstance(value, str):  # first: whether it is `Terms`, a sequence, takes longer to ask
+        return _parse_again(value) if len(value) <= _SHORT else parse(value)
     if isinstance(value, Terms):
         return value
     if isinstance(value, Term):
         return Terms((value,))
-    if isinstance(value, str):
-        return _parse_again(value) if len(value) <= _SHORT else parse(value)
     if value is None:
         way = "use Off() for a term that does nothing, or disable the point"
     elif isinstance(value, BaseException) or (isinstance(value, type) and issubclass(value, BaseException)):

@@ -27,7 +27,6 @@ class Latest(list[T]):
     __slots__ = ("limit", "most")
 
     def __init__(self, most: int) -> None:
-        super().__init__()
         self.most = most
         self.limit = most + _SPARE
 
