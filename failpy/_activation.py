@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from threading import RLock
 from typing import Any
 
@@ -242,19 +241,22 @@ class Activation:
         try:
             self._lock.acquire()
         except BaseException:
-            with suppress(RuntimeError):
+            try:  # noqa: SIM105 - the next signal would come before the body of a `with`
                 self._lock.release()
+            except RuntimeError:
+                pass
             raise
         try:
             if self._retired:
                 raise self._retirement()
             self.hits = hit.nth = self.hits + 1
-            # The first step whose modifiers allow it.
+            # The first step whose modifiers allow it. The loop ends in a statement, and not in the `if`: from
+            # there CPython 3.12 and 3.13 jump back outside of the `try`, and that is where a signal comes.
+            step = None
             for step in self._steps:
                 if not step.modifiers or self._allowance.takes(step, self._seed):
                     break
-            else:
-                step = None
+                step = None  # noqa: PLW2901 - as above
             if step is not None:
                 hit.step = step
                 self.selected += 1

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import _thread
+import dis
+import operator
 import os
 import signal
 import subprocess
@@ -10,11 +13,14 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from failpy import fail, failpoint
+from failpy._activation import Activation
 from failpy._registry import armed
 
 
@@ -183,6 +189,60 @@ def test_a_signal_handler_may_hit_the_point_it_interrupts() -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert set(handled) == {1}
+
+
+class _Interrupted(BaseException):
+    pass
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="no such signal on this platform")
+def test_a_signal_that_follows_another_does_not_leave_the_lock_of_a_hit_taken() -> None:
+    def interrupt(*_: object) -> None:
+        raise _Interrupted
+
+    # In C, so that the interpreter looks for signals only when all of it has happened: the lock is taken,
+    # a handler has raised, and the next signal is there.
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        with fail.scope({VALUE: "return(1)"}, strict=False) as scope:
+            activation = scope.activations[VALUE]
+            lock = activation._lock
+            interrupts = partial(_thread.interrupt_main, signal.SIGUSR1)
+            steps = (lock.acquire, interrupts, partial(operator.getitem, (), 0))
+            acquire: Any = partial(list, map(operator.methodcaller("__call__"), steps))
+            activation._lock = SimpleNamespace(acquire=acquire, release=lock.release)  # type: ignore[assignment]
+            try:
+                with pytest.raises(_Interrupted):
+                    value()
+            finally:
+                activation._lock = lock
+            with pytest.raises(RuntimeError, match="un-acquired"):
+                lock.release()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_what_is_raised_before_the_lock_of_a_hit_is_taken_comes_out() -> None:
+    with fail.scope({VALUE: "return(1)"}, strict=False) as scope:
+        activation = scope.activations[VALUE]
+        lock = activation._lock
+        acquire = partial(operator.getitem, (), 0)
+        activation._lock = SimpleNamespace(acquire=acquire, release=lock.release)  # type: ignore[assignment]
+        try:
+            with pytest.raises(IndexError):
+                value()
+        finally:
+            activation._lock = lock
+        assert value() == 1
+
+
+def test_every_loop_under_the_lock_of_a_hit_jumps_back_inside_of_its_try() -> None:
+    """A signal comes where a loop jumps back, and CPython 3.12 and 3.13 leave some of that out of a `try`."""
+    code = dis.Bytecode(Activation._begin)
+    guarded = [range(each.start, each.end) for each in code.exception_entries]  # type: ignore[attr-defined]
+    back = [each.offset for each in code if each.opname.startswith("JUMP_BACKWARD")]
+    assert back
+    assert all(any(offset in each for each in guarded) for offset in back)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
