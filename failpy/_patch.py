@@ -105,20 +105,28 @@ class Patch:
             # A reloader gave the function new code: that is what there is to go on to now.
             self._original = _beneath(function.__code__)
             self._codes.clear()
-        code = self._codes.get(self._armed) if self._armed else self._original
-        if code is None:
-            code = self._original
-            for each in self._names:
-                if each in self._armed:
-                    code = trampoline(code, each)
-            if FREE_THREADED and code.co_flags & _MOVES:
-                code = _as_roomy(code, self._original)
-                roomier = _as_roomy(self._original, code)
-                if roomier is not self._original:
-                    self._original = roomier
-                    self._codes.clear()
-            self._codes[self._armed] = code
-        function.__code__ = self._installed = code
+        while True:
+            armed = self._armed
+            code = self._codes.get(armed) if armed else self._original
+            if code is None:
+                code = self._make(armed)
+            function.__code__ = self._installed = code
+            if armed is self._armed:  # else a signal handler has switched another point in the middle of this
+                return
+
+    def _make(self, armed: frozenset[str]) -> CodeType:
+        code = self._original
+        for each in self._names:
+            if each in armed:
+                code = trampoline(code, each)
+        if FREE_THREADED and code.co_flags & _MOVES:
+            code = _as_roomy(code, self._original)
+            roomier = _as_roomy(self._original, code)
+            if roomier is not self._original:
+                self._original = roomier
+                self._codes.clear()
+        self._codes[armed] = code
+        return code
 
 
 def patch_of(function: FunctionType) -> Patch:

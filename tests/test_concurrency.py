@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import _thread
+import dis
+import operator
 import os
 import signal
 import subprocess
@@ -10,11 +13,14 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from failpy import fail, failpoint
+from failpy._activation import Activation
 from failpy._registry import armed
 from tests.surroundings import FORK_WITHOUT_GIL, HAS_GIL
 
@@ -186,6 +192,60 @@ def test_a_signal_handler_may_hit_the_point_it_interrupts() -> None:
     assert set(handled) == {1}
 
 
+class _Interrupted(BaseException):
+    pass
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="no such signal on this platform")
+def test_a_signal_that_follows_another_does_not_leave_the_lock_of_a_hit_taken() -> None:
+    def interrupt(*_: object) -> None:
+        raise _Interrupted
+
+    # In C, so that the interpreter looks for signals only when all of it has happened: the lock is taken,
+    # a handler has raised, and the next signal is there.
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        with fail.scope({VALUE: "return(1)"}, strict=False) as scope:
+            activation = scope.activations[VALUE]
+            lock = activation._lock
+            interrupts = partial(_thread.interrupt_main, signal.SIGUSR1)
+            steps = (lock.acquire, interrupts, partial(operator.getitem, (), 0))
+            acquire: Any = partial(list, map(operator.methodcaller("__call__"), steps))
+            activation._lock = SimpleNamespace(acquire=acquire, release=lock.release)  # type: ignore[assignment]
+            try:
+                with pytest.raises(_Interrupted):
+                    value()
+            finally:
+                activation._lock = lock
+            with pytest.raises(RuntimeError, match="un-acquired"):
+                lock.release()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_what_is_raised_before_the_lock_of_a_hit_is_taken_comes_out() -> None:
+    with fail.scope({VALUE: "return(1)"}, strict=False) as scope:
+        activation = scope.activations[VALUE]
+        lock = activation._lock
+        acquire = partial(operator.getitem, (), 0)
+        activation._lock = SimpleNamespace(acquire=acquire, release=lock.release)  # type: ignore[assignment]
+        try:
+            with pytest.raises(IndexError):
+                value()
+        finally:
+            activation._lock = lock
+        assert value() == 1
+
+
+def test_every_loop_under_the_lock_of_a_hit_jumps_back_inside_of_its_try() -> None:
+    """A signal comes where a loop jumps back, and CPython 3.12 and 3.13 leave some of that out of a `try`."""
+    code = dis.Bytecode(Activation._begin)
+    guarded = [range(each.start, each.end) for each in code.exception_entries]  # type: ignore[attr-defined]
+    back = [each.offset for each in code if each.opname.startswith("JUMP_BACKWARD")]
+    assert back
+    assert all(any(offset in each for each in guarded) for offset in back)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
 @pytest.mark.skipif(not HAS_GIL, reason=FORK_WITHOUT_GIL)
 def test_a_fork_in_the_middle_leaves_a_child_that_can_evaluate() -> None:
@@ -236,3 +296,18 @@ def test_a_fork_in_the_middle_leaves_a_child_that_can_evaluate() -> None:
     """
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert ended.stdout == "all children could\n", ended.stderr
+
+
+def test_a_library_that_makes_greenlets_of_threads_is_asked_each_time(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As gevent does, which patches `threading` when the plugin has imported failpy long before."""
+    with fail.scope({name: "off"}) as scope:
+        fail.point(name).hit()
+        monkeypatch.setattr(threading, "local", object)
+        monkeypatch.setattr(threading, "current_thread", lambda: SimpleNamespace(name="greenlet"))
+        fail.point(name).hit()
+        monkeypatch.undo()
+        fail.point(name).hit()
+    here = threading.current_thread().name
+    assert [entry.thread for entry in scope.trace] == [here, "greenlet", here]
