@@ -42,7 +42,9 @@ _DONE = _Done()
 def _constant(value: T) -> Callable[..., T]:
     """What gives this value, in C. With an argument or without: `ExitStack` passes the point."""
     # A cache is the quickest, but without a GIL it is behind a lock, and all points have the same one.
-    return partial({"": value}.get, "") if FREE_THREADED else cache(lambda *_: value)
+    return cast(
+        "Callable[..., T]", partial({"": value}.get, "") if FREE_THREADED else cache(lambda *_: value)
+    )
 
 
 class Point(Declared[T]):
