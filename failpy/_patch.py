@@ -176,7 +176,10 @@ def trampoline(code: CodeType, name: str, kind: str | None = None) -> CodeType:
     )
     parameters = code.co_varnames[: positional + keyword + varargs + varkw]
     names = dict(zip(template.co_varnames, parameters, strict=False))
-    consts = tuple(_fill(const, names, code, name) for const in template.co_consts)
+    # Without a GIL, and once there are threads, CPython 3.13 never lets go of a function whose code is nested
+    # in no other; and a trampoline makes one on each call.
+    body = code.replace(co_flags=flags | CO_NESTED) if FREE_THREADED else code
+    consts = tuple(_fill(const, names, body, name) for const in template.co_consts)
     return template.replace(
         co_argcount=positional,
         co_varnames=parameters + template.co_varnames[len(parameters) :],

@@ -5,6 +5,7 @@ The numbers are exact wherever the threads may be interrupted, so nothing here w
 
 from __future__ import annotations
 
+import inspect
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -167,6 +168,49 @@ def test_what_is_moved_to_another_frame_has_room_there_whichever_code_it_had(
     assert others == [first] * len(others)
     assert {function.__code__, original} == {original}
     assert value_of(function()) == 1
+
+
+def test_calls_while_armed_leave_no_function_behind(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CPython 3.13 makes functions immortal whose code is nested in none, once there are threads."""
+    monkeypatch.setattr(_patch, "FREE_THREADED", True)
+    namespace: dict[str, Any] = {}
+    exec("def value():\n    return held", namespace)
+    function = failpoint(name)(namespace["value"])
+    at_once(*many(lambda: None))
+    with fail.scope({name: "off"}):
+
+        def look(frame: Any, event: str, arg: object) -> None:
+            if event == "call" and frame.f_code.co_name == "value":
+                flags.append(frame.f_code.co_flags)
+
+        flags: list[int] = []
+        namespace["held"] = 1
+        sys.setprofile(look)
+        try:
+            assert function() == 1
+        finally:
+            sys.setprofile(None)
+    _, body = flags
+    assert body & inspect.CO_NESTED
+    assert not function.__code__.co_flags & inspect.CO_NESTED
+
+
+def test_who_may_swallow_is_known_while_a_point_stands_on_it(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_patch, "FREE_THREADED", True)
+    namespace: dict[str, Any] = {"point": fail.point(f"{name}.inner")}
+    exec("def value():\n    try:\n        point.hit()\n    except OSError:\n        return 1", namespace)
+    function = failpoint(name)(namespace["value"])
+    terms = {name: "off", f"{name}.inner": "raise(OSError)"}
+    with fail.scope(terms, on_swallowed="error", may_swallow=[function]):
+        assert function() == 1
+    other = failpoint(f"{name}.other")(small_function)
+    with (
+        pytest.RaisesGroup(fail.Swallowed),
+        fail.scope(terms, on_swallowed="error", may_swallow=[other]),
+    ):
+        assert function() == 1
 
 
 # --- counts ---
