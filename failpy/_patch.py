@@ -106,12 +106,12 @@ class Patch:
             self._original = _beneath(function.__code__)
             self._codes.clear()
         while True:
-            armed = self._armed
-            code = self._codes.get(armed) if armed else self._original
+            held = self._armed
+            code = self._codes.get(held) if held else self._original
             if code is None:
-                code = self._make(armed)
+                code = self._make(held)
             function.__code__ = self._installed = code
-            if armed is self._armed:  # else a signal handler has switched another point in the middle of this
+            if held is self._armed:  # else a signal handler has switched another point in the middle of this
                 return
 
     def _make(self, armed: frozenset[str]) -> CodeType:

@@ -65,11 +65,11 @@ CALLS = {
 BYTECODES = {
     IDLE: 9,
     ELSEWHERE: 80,
-    OFF: 265,
-    USED_UP: 287,
-    NEVER: 295,
-    FIRES: 271,
-    SCOPE: 1960,
+    OFF: 280,
+    USED_UP: 300,
+    NEVER: 310,
+    FIRES: 287,
+    SCOPE: 2000,
     ENABLE: 1310,
 }
 
