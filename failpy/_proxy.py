@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from wrapt import FunctionWrapper, register_post_import_hook
 
-from failpy._patch import trampoline
+from failpy._trampoline import trampoline
 
 __all__ = ["LiveSwitch", "Proxy", "proxy", "stand_in", "when_imported"]
 
