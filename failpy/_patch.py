@@ -98,14 +98,18 @@ class Patch:
             # A reloader gave the function new code: that is what there is to go on to now.
             self._original = _beneath(function.__code__)
             self._codes.clear()
-        code = self._codes.get(self._armed) if self._armed else self._original
-        if code is None:
-            code = self._original
-            for each in self._names:
-                if each in self._armed:
-                    code = trampoline(code, each)
-            self._codes[self._armed] = code
-        function.__code__ = self._installed = code
+        while True:
+            which = self._armed
+            code = self._codes.get(which) if which else self._original
+            if code is None:
+                code = self._original
+                for each in self._names:
+                    if each in which:
+                        code = trampoline(code, each)
+                self._codes[which] = code
+            function.__code__ = self._installed = code
+            if which is self._armed:  # else a signal handler has switched another point in the middle of this
+                return
 
 
 def patch_of(function: FunctionType) -> Patch:

@@ -173,6 +173,34 @@ def test_arming_that_fails_half_way_leaves_nothing_armed(name: str, monkeypatch:
     assert [function.__code__ for function in functions] == codes
 
 
+def test_a_point_armed_while_another_is_being_armed_on_one_function(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a signal handler may do it."""
+    inner, outer = f"{name}.inner", f"{name}.outer"
+    function = failpoint(outer)(failpoint(inner)(lambda: None))
+    from failpy import _patch
+
+    original = _patch.trampoline
+
+    def interrupted(*args: Any) -> Any:
+        monkeypatch.setattr(_patch, "trampoline", original)
+        fail.enable(inner, "raise(KeyError)")
+        return original(*args)
+
+    monkeypatch.setattr(_patch, "trampoline", interrupted)
+    fail.enable(outer, "off")
+    for _ in range(2):
+        with pytest.raises(KeyError):
+            function()
+        fail.disable(outer)
+        with pytest.raises(KeyError):
+            function()
+        fail.enable(outer, "off")
+    fail.disable(inner)
+    assert function() is None
+
+
 def test_a_bottom_frame_may_hit(name: str) -> None:
     """A thread's own function, or one called at exit, has no caller that would be the site."""
     hit = threading.Event()
