@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable
 from threading import Thread, current_thread, local
 from typing import TYPE_CHECKING, Any
@@ -39,7 +40,8 @@ running_loop: Callable[[], Any] = _look_for_asyncio
 
 def note_whereabouts(hit: Hit[Any]) -> None:
     """Note on a hit in which thread and task it happens."""
-    hit.in_thread = _here.thread
+    # gevent and its like put greenlets in place of threads, maybe after this module was imported.
+    hit.in_thread = _here.thread if threading.local is local else threading.current_thread()
     # Every hit that is recorded comes here, and is done at once where no loop runs.
     if running_loop() is not None or "trio" in _modules:
         hit.task = task_name(current_task())

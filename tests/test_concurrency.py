@@ -294,3 +294,18 @@ def test_a_fork_in_the_middle_leaves_a_child_that_can_evaluate() -> None:
     """
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert ended.stdout == "all children could\n", ended.stderr
+
+
+def test_a_library_that_makes_greenlets_of_threads_is_asked_each_time(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As gevent does, which patches `threading` when the plugin has imported failpy long before."""
+    with fail.scope({name: "off"}) as scope:
+        fail.point(name).hit()
+        monkeypatch.setattr(threading, "local", object)
+        monkeypatch.setattr(threading, "current_thread", lambda: SimpleNamespace(name="greenlet"))
+        fail.point(name).hit()
+        monkeypatch.undo()
+        fail.point(name).hit()
+    here = threading.current_thread().name
+    assert [entry.thread for entry in scope.trace] == [here, "greenlet", here]
