@@ -161,24 +161,31 @@ def _call_exception_handler(call: Callable[..., None]) -> Callable[..., None]:
 class _Hook:
     """One attribute of the stdlib, and what stands there meanwhile."""
 
-    __slots__ = ("_make", "_name", "_original", "_ours", "_owner", "_space")
+    __slots__ = ("_inherits", "_make", "_name", "_original", "_ours", "_owner", "_space")
 
     def __init__(self, owner: type, name: str, make: Callable[[Any], Any]) -> None:
         self._owner, self._name, self._make = owner, name, make
         self._space = vars(owner)
+        self._inherits = False
         self._original: Any = None
         self._ours: Any = None
 
     def put(self) -> None:
         """Put ours in front of what is there; made anew only if that is not what it was before."""
-        found = self._space[self._name]
+        # What somebody put in place of the class may only inherit it, as gevent's `Thread` does.
+        self._inherits = self._name not in self._space
+        found = getattr(self._owner, self._name) if self._inherits else self._space[self._name]
         if found is not self._original:
             self._original, self._ours = found, self._make(found)
         setattr(self._owner, self._name, self._ours)
 
     def take(self) -> None:
         """Put back what was there, unless somebody put something around ours: it carries nothing then."""
-        if self._space[self._name] is self._ours:
+        if self._space[self._name] is not self._ours:
+            return
+        if self._inherits:
+            delattr(self._owner, self._name)
+        else:
             setattr(self._owner, self._name, self._original)
 
 

@@ -933,3 +933,22 @@ def test_what_was_bound_is_inert_once_the_scope_has_closed() -> None:
     assert asyncio.run(abound()) == "body"
     with fail.scope(returning("another")):
         assert [bound(), asyncio.run(abound()), value()] == ["another"] * 3
+
+
+def test_a_class_that_only_inherits_what_is_to_be_touched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As gevent's `Thread`, which it puts in place of the one of `threading`."""
+    from failpy import _carriers
+
+    class Thread(threading.Thread):
+        pass
+
+    hook = _carriers._Hook(Thread, "start", _carriers._start)
+    monkeypatch.setattr(_carriers, "_hooks", [hook])
+    for _ in range(2):
+        with fail.scope(returning("carried")):
+            found: list[str] = []
+            thread = Thread(target=lambda found=found: found.append(value()))
+            thread.start()
+            thread.join()
+            assert found == ["carried"]
+        assert "start" not in vars(Thread)
