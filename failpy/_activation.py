@@ -20,7 +20,6 @@ from failpy._turns import Turns
 __all__ = ["Activation"]
 
 _new = object.__new__
-_NOTHING: Mapping[str, Any] = {}
 _INSTEAD = "use `async with` or `await ...ahit()` there, or decorate an async function"
 
 
@@ -122,8 +121,8 @@ class Activation:
     def hit(
         self,
         args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] = _NOTHING,
-        values: Mapping[str, Any] = _NOTHING,
+        kwargs: Mapping[str, Any] | None = None,
+        values: Mapping[str, Any] | None = None,
     ) -> Hit[Any] | None:
         """Evaluate the terms for one hit, in this thread.
 
@@ -155,7 +154,7 @@ class Activation:
         return hit if hit.diverted else None
 
     def _in_turn(
-        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], values: Mapping[str, Any]
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None, values: Mapping[str, Any] | None
     ) -> Hit[Any] | None:
         """The same as `_begin` when it is its turn, in every order that names the point."""
         turns = Turns(self.orders, self.name)
@@ -173,8 +172,8 @@ class Activation:
     async def ahit(
         self,
         args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] = _NOTHING,
-        values: Mapping[str, Any] = _NOTHING,
+        kwargs: Mapping[str, Any] | None = None,
+        values: Mapping[str, Any] | None = None,
     ) -> Hit[Any] | None:
         """The same in a task: it waits without holding up the event loop."""
         try:
@@ -221,7 +220,7 @@ class Activation:
                 observer.injected(hit, hit.error, layer)
 
     def _begin(  # noqa: C901, PLR0912 - measured: each call that it is made of takes 5 to 10 % of a hit
-        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], values: Mapping[str, Any]
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None, values: Mapping[str, Any] | None
     ) -> Hit[Any] | None:
         """Count a hit and begin what its term does; None when it is no hit after all.
 
@@ -230,7 +229,7 @@ class Activation:
         """
         hit: Hit[Any] = _new(Hit)  # measured: the call of the class takes half as long again
         hit.activation = self
-        hit.args, hit.kwargs, hit.values = args, kwargs, values
+        hit.args, hit._kwargs, hit._values = args, kwargs, values
         hit.nth, hit.diverted = 0, False
         hit.step = hit.value = hit.error = hit.gate = hit.awaitable = None
         hit.in_thread = hit.task = hit.ending = None

@@ -43,6 +43,8 @@ class Hit(Generic[T]):
 
     # Slots: thousands of hits are kept, and what a hit costs is mostly the memory it touches.
     __slots__ = (
+        "_kwargs",
+        "_values",
         "activation",
         "args",
         "awaitable",
@@ -51,12 +53,10 @@ class Hit(Generic[T]):
         "error",
         "gate",
         "in_thread",
-        "kwargs",
         "nth",
         "step",
         "task",
         "value",
-        "values",
     )
 
     activation: Any
@@ -66,12 +66,16 @@ class Hit(Generic[T]):
     task: str | None
 
     def __init__(
-        self, activation: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], values: Mapping[str, Any]
+        self,
+        activation: Any,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any] | None,
+        values: Mapping[str, Any] | None,
     ) -> None:
         self.activation = activation
         self.args = args
-        self.kwargs = kwargs
-        self.values = values
+        self._kwargs: Mapping[str, Any] | None = kwargs
+        self._values: Mapping[str, Any] | None = values
         self.nth = 0
         self.step: Step | None = None
         self.value: T = None  # type: ignore[assignment]  # until a `return` fires
@@ -79,6 +83,22 @@ class Hit(Generic[T]):
         self.error: BaseException | None = None
         self.gate: Gate | None = None
         self.in_thread = self.task = self.ending = self.awaitable = None
+
+    # Most hits have none, and are spared an empty mapping each; one for all would be everybody's to change.
+
+    @property
+    def kwargs(self) -> Mapping[str, Any]:
+        """The keyword arguments of the decorated call."""
+        if self._kwargs is None:
+            self._kwargs = {}
+        return self._kwargs
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """What the code gave to `hit(...)` or `ahit(...)`."""
+        if self._values is None:
+            self._values = {}
+        return self._values
 
     @property
     def point(self) -> str:

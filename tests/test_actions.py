@@ -170,6 +170,24 @@ def test_call_decides(name: str) -> None:
         assert point(name).hit(row=2).value == {"row": 2}
 
 
+def test_what_a_call_does_to_the_details_of_a_hit_stays_with_that_hit(name: str) -> None:
+    without = failpoint(f"{name}.function")(lambda: None)
+    found: list[Any] = []
+
+    def mark(hit: fail.Hit[Any]) -> None:
+        found.append((dict(hit.kwargs), dict(hit.values)))
+        hit.kwargs["marked"] = hit.values["marked"] = True  # type: ignore[index]
+        found.append((dict(hit.kwargs), dict(hit.values)))
+
+    with fail.scope({name: fail.Call(mark), f"{name}.function": fail.Call(mark)}):
+        for _ in range(2):
+            without()
+            with fail.point(name):
+                pass
+    marked = {"marked": True}
+    assert found == [({}, {}), (marked, marked)] * 4
+
+
 def test_call_that_raises_diverts(name: str) -> None:
     def fails(hit: fail.Hit[Any]) -> None:
         raise KeyError("from the callable")
