@@ -52,7 +52,9 @@ class Layer:
     def seed(self) -> int:
         """The seed of this layer: as given, else `FAILPY_SEED`, else drawn on the first use."""
         if self._seed is None:
-            self._seed = int.from_bytes(os.urandom(4), "big") if config.seed is None else config.seed
+            drawn = int.from_bytes(os.urandom(4), "big") if config.seed is None else config.seed
+            if self._seed is None:  # to draw takes a while, in which another thread may have come first
+                self._seed = drawn
         return self._seed
 
     def reseed(self) -> None:
