@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
-from threading import Thread, current_thread, local
+from threading import Thread, local
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,8 +19,7 @@ _modules = sys.modules
 class _Here(local):
     """What this thread is, asked once: `current_thread` takes twice as long as to read it here."""
 
-    def __init__(self) -> None:
-        self.thread: Thread = current_thread()
+    thread: Thread | None = None
 
 
 _here = _Here()
@@ -38,10 +37,18 @@ def _look_for_asyncio() -> Any:
 running_loop: Callable[[], Any] = _look_for_asyncio
 
 
+def _ask() -> Thread:
+    thread = threading.current_thread()
+    # Not what stands in for a thread that has hardly begun, and is not known by its name yet.
+    if threading.local is local and not isinstance(thread, threading._DummyThread):
+        _here.thread = thread
+    return thread
+
+
 def note_whereabouts(hit: Hit[Any]) -> None:
     """Note on a hit in which thread and task it happens."""
     # gevent and its like put greenlets in place of threads, maybe after this module was imported.
-    hit.in_thread = _here.thread if threading.local is local else threading.current_thread()
+    hit.in_thread = (_here.thread if threading.local is local else None) or _ask()
     # Every hit that is recorded comes here, and is done at once where no loop runs.
     if running_loop() is not None or "trio" in _modules:
         hit.task = task_name(current_task())

@@ -311,3 +311,22 @@ def test_a_library_that_makes_greenlets_of_threads_is_asked_each_time(
         fail.point(name).hit()
     here = threading.current_thread().name
     assert [entry.thread for entry in scope.trace] == [here, "greenlet", here]
+
+
+def test_a_thread_that_hits_before_it_is_known_is_named_once_it_is(name: str) -> None:
+    """As a finalizer may, which the collector happens to run as the thread begins."""
+    point = fail.point(name)
+    with fail.scope({name: "off"}) as scope:
+
+        class Early(threading.Thread):
+            def _set_ident(self) -> None:
+                super()._set_ident()  # type: ignore[misc]
+                scope.bind(point.hit)()
+
+            def run(self) -> None:
+                point.hit()
+
+        thread = Early(name="late")
+        thread.start()
+        thread.join()
+    assert [entry.thread == "late" for entry in scope.trace] == [False, True]

@@ -542,3 +542,20 @@ def test_what_cannot_be_found_names_its_failpoint(name: str) -> None:
 def test_a_context_may_be_read_before_anything_was_armed() -> None:
     """What the first reader calls, in a process that has declared the variable long ago."""
     assert _context._first_get() is process
+
+
+def test_two_threads_that_ask_for_a_seed_at_once_get_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one draws it, another thread may run: here, it asks and is through."""
+    from failpy import _context
+
+    layer = _context.Layer()
+    drawn: list[int] = []
+
+    def draw(size: int) -> bytes:
+        monkeypatch.undo()
+        drawn.append(layer.seed)
+        return bytes(size)
+
+    monkeypatch.setattr(_context.config, "seed", None)
+    monkeypatch.setattr(_context.os, "urandom", draw)
+    assert [layer.seed] == drawn
