@@ -18,6 +18,7 @@ import pytest
 from failpy import _patch, _registry, fail, failpoint
 from failpy._collector import Collector
 from failpy._context import inside
+from failpy._latest import Latest
 from failpy._observer import Observer, observing
 
 T = TypeVar("T")
@@ -489,6 +490,22 @@ def test_every_future_that_failed_is_told_of() -> None:
     assert len(caught.value.exceptions) == futures
 
 
+def test_a_future_that_fails_when_the_scope_is_over_is_not_of_it() -> None:
+    over = threading.Event()
+
+    def boom() -> None:
+        over.wait()
+        raise OSError("later")
+
+    with ThreadPoolExecutor(1) as pool:
+        with fail.scope() as scope:
+            future = pool.submit(boom)
+        over.set()
+    assert future.done()
+    scope.failures.collect()
+    assert scope.failures.besides(None) == []
+
+
 # --- locks ---
 
 
@@ -587,3 +604,19 @@ def test_who_has_no_business_with_a_point_waits_for_no_lock(name: str) -> None:
         fire_here = inside(scope)
         with held_elsewhere(_registry.lock):
             assert in_time(fire) == [1, 2]
+
+
+def test_the_latest_are_kept_whoever_adds() -> None:
+    latest: Latest[int] = Latest(10)
+
+    def add() -> None:
+        for number in range(3000):
+            latest.add(number)
+
+    at_once(*many(add))
+    assert len(latest.now) == 10
+    assert len(latest) < 3000
+    latest.clear()
+    for number in range(5000):
+        latest.add(number)
+    assert latest.now == list(range(4990, 5000))
