@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from failpy import _patch, _registry, fail, failpoint
+from failpy import _patch, _registry, _trampoline, fail, failpoint
 from failpy._collector import Collector
 from failpy._context import inside
 from failpy._latest import Latest
@@ -155,7 +155,8 @@ def test_a_function_is_called_while_it_is_armed_and_disarmed(shape: str, name: s
 def test_what_is_moved_to_another_frame_has_room_there_whichever_code_it_had(
     shape: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_patch, "FREE_THREADED", True)
+    for module in (_patch, _trampoline):
+        monkeypatch.setattr(module, "FREE_THREADED", True)
     function = failpoint(f"{name}.outer")(failpoint(name)(shapes()[shape]))
     original = function.__code__
     codes = []
@@ -173,7 +174,8 @@ def test_what_is_moved_to_another_frame_has_room_there_whichever_code_it_had(
 
 def test_calls_while_armed_leave_no_function_behind(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """CPython 3.13 makes functions immortal whose code is nested in none, once there are threads."""
-    monkeypatch.setattr(_patch, "FREE_THREADED", True)
+    for module in (_patch, _trampoline):
+        monkeypatch.setattr(module, "FREE_THREADED", True)
     namespace: dict[str, Any] = {}
     exec("def value():\n    return held", namespace)
     function = failpoint(name)(namespace["value"])
@@ -199,7 +201,8 @@ def test_calls_while_armed_leave_no_function_behind(name: str, monkeypatch: pyte
 def test_who_may_swallow_is_known_while_a_point_stands_on_it(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_patch, "FREE_THREADED", True)
+    for module in (_patch, _trampoline):
+        monkeypatch.setattr(module, "FREE_THREADED", True)
     namespace: dict[str, Any] = {"point": fail.point(f"{name}.inner")}
     exec("def value():\n    try:\n        point.hit()\n    except OSError:\n        return 1", namespace)
     function = failpoint(name)(namespace["value"])
