@@ -17,7 +17,9 @@ __all__ = ["answering", "asked", "crowd", "environment", "fresh_import"]
 
 def environment() -> dict[str, str]:
     """The environment of this process without settings of failpy, and with both packages found."""
-    kept = {key: text for key, text in os.environ.items() if not key.startswith("FAILPY")}
+    # Without bytecode, an import would be timed that compiles: what is installed has some, a clone has none.
+    dropped = ("FAILPY", "PYTHONDONTWRITEBYTECODE")
+    kept = {key: text for key, text in os.environ.items() if not key.startswith(dropped)}
     folders = [str(Path(path).parents[1]) for path in (failpy.__file__, __file__)]
     folders += filter(None, [kept.get("PYTHONPATH")])
     return kept | {"PYTHONPATH": os.pathsep.join(folders)}

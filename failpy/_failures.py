@@ -167,6 +167,8 @@ def tell(
 ) -> None:
     """Raise the failures of a scope whose body is over, or note them on what the body raised itself.
 
+    There is something to tell: the one or the other.
+
     Args:
         own: That, if it raised something.
         failures: What else there is to tell.
@@ -180,7 +182,7 @@ def tell(
             note(own, f"besides, in this scope: {type(failure).__name__}: {failure}")
         for line in endings:
             note(own, line)
-    elif failures:
+    else:
         error = failures[0] if alone else _group(own, failures, seed)
         for line in endings:
             error.add_note(line)

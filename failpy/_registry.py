@@ -145,8 +145,7 @@ def settle(layer: Layer, names: Iterable[str]) -> list[Activation]:
         if not holders:
             _misses.pop(name, None)
             _armed.pop(name, None)
-            if holders:  # a signal handler came in between
-                _armed[name] = holders
+            _armed.update({name: holders} if holders else {})  # a signal handler may have come in between
         point = _declared.get(name)
         if point is not None:
             point.agree()
