@@ -120,10 +120,8 @@ class Point(Declared[T]):
         frame = sys._getframe(1).f_back
         # A coroutine that is a task of its own was called by its event loop, and a function that is
         # a thread's own by nobody: neither is a site.
-        if frame is None:
-            return
         code, at = self._latest
-        if frame.f_code is code and frame.f_lasti == at:
+        if frame is None or (frame.f_code is code and frame.f_lasti == at):
             return
         if not frame.f_code.co_filename.endswith(_LOOPS):
             self.stand_at(body_site(frame))

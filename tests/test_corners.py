@@ -237,6 +237,9 @@ def test_a_library_that_is_half_imported_runs_no_loop(monkeypatch: pytest.Monkey
     monkeypatch.setattr(_whereabouts, "_modules", {"trio": empty, "asyncio": empty})
     assert _whereabouts.event_loop() is None
     monkeypatch.setattr(_whereabouts, "_modules", {})
+    with fail.scope({"corners.no.loop": "off"}, strict=False) as scope:
+        fail.point("corners.no.loop").hit()
+    assert [entry.task for entry in scope.trace] == [None]
     assert _whereabouts.event_loop() is None
     assert _whereabouts.current_task() is None
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 import pickle
+import sys
 import types
 from typing import Any
 
 import pytest
 
 from failpy import fail, failpoint
+from failpy._point import declare_point
+from failpy._site import Site
 
 
 def test_one_name_is_one_object(name: str) -> None:
@@ -206,3 +209,50 @@ def test_a_fault_is_checked_when_it_is_declared(name: str) -> None:
         failpoint(name, faults=["5*"])
     with pytest.raises(fail.ReturnTypeError, match=name):
         fail.point(name, returns=str, faults=("return(5)",))
+
+
+def test_a_hit_knows_its_whole_chain(name: str) -> None:
+    seen: list[Any] = []
+    chain = fail.parse("1*off") >> fail.Call(seen.append)
+    with fail.scope({name: chain}):
+        fail.point(name).hit()
+        fail.point(name).hit()
+    [hit] = seen
+    assert hit.terms is chain
+    assert hit.term is chain[1]
+
+
+def test_the_claim_of_a_definition_that_moved_outlives_the_place_it_moved_from(name: str) -> None:
+    """As after a reload: the same definition, at another line."""
+    before, after = Site("a.py", 1, "function"), Site("a.py", 9, "function")
+    point = declare_point(name, int, (), before, claims=True)
+    declare_point(name, str, (), after, claims=True)
+    point.leave(before)
+    assert point.returns is str
+    point.leave(after)
+    assert point.returns is None
+
+
+def test_a_point_is_declared_at_ten_thousand_places(name: str) -> None:
+    """What a declaration does must not grow with those before it."""
+    steps = []
+    for size in (10, 1000, 10_000):
+        for line in range(size):
+            point = declare_point(
+                name, int, (fail.parse("raise(EIO)"),), Site("a.py", line, "<lambda>"), claims=True
+            )
+        looked = 0
+
+        def trace(frame: Any, event: str, argument: object) -> Any:
+            nonlocal looked
+            frame.f_trace_opcodes = True
+            looked += event == "opcode"
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        declare_point(name, int, (fail.parse("raise(EIO)"),), Site("a.py", size, "<lambda>"), claims=True)
+        sys.settrace(before)
+        steps.append(looked)
+    assert len(set(steps)) == 1
+    assert [str(fault) for fault in point.faults] == ["raise(EIO)"]
