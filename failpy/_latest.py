@@ -7,7 +7,7 @@ from typing import TypeVar
 __all__ = ["Latest"]
 
 T = TypeVar("T")
-_SPARE = 1024
+_SPARE = 256
 
 
 class Latest(list[T]):
