@@ -102,7 +102,7 @@ DIMENSIONS = (
 )
 
 _bytes = partial(_anew, module="benchmarks.footprint")
-# Of what leaves nothing: less than a byte for each is what was made once. The trace is cut when it is some way
+# Of what leaves nothing: less than a byte for each is what was made once. The trace is cut when it is a bit
 # over its length, so a few hundred hits more or less may be in it, however many there were.
 _LEFT = {footprint.LEFT: Cost(footprint.LEFT, most=1, unit="B")}
 _LEFT[footprint.SCOPED_LEFT] = Cost(footprint.SCOPED_LEFT, 0.5, unit="B")

@@ -85,10 +85,9 @@ class Collector(Observer):
     def hit(self, hit: Hit[Any], layer: Layer | None) -> None:
         """Count it; and write the tally down now if this process may not live to do so later."""
         del layer
-        chosen = hit.chosen
-        fired = chosen is not None and chosen.action != "off"
-        label = self._label(hit.point, chosen) if chosen is not None and fired else None
-        self._count(self._count_hit, hit.point, label)
+        name, chosen = hit.point, hit.chosen
+        label = None if chosen is None or chosen.action == "off" else self._label(name, chosen)
+        self._count(self._count_hit, name, label)
         if self._writes and chosen is not None and chosen.action in _LAST:
             self.finish()
         elif self._writes and self._is_due():

@@ -103,10 +103,11 @@ class Probe(Scope):
 
     def record(self, hit: Hit[Any]) -> None:
         """Take notice of a hit. Of one that gets no fault, no more than the name is kept."""
-        fires = hit.chosen is not None and hit.chosen.action != "off"
+        name = hit.point
+        fires = hit.step is not None and hit.step.fires
         with self._counting:
-            if hit.point in self._suspects:
-                self.names.append(hit.point)
+            if name in self._suspects:
+                self.names.append(name)
                 if fires:
                     self.taken.extend((len(self.names) - 1, hit.nth))
             if fires and len(self.fired) < _KEPT:
