@@ -8,12 +8,14 @@ from typing import Any
 
 from failpy import _terms
 from failpy._folding import Modules, Text
+from failpy._grammar import parse
 from failpy._spaces import Given, Named, Space
 from failpy._terms import Term, Terms
 
 __all__ = ["built_in_type", "terms_of", "type_of"]
 
 _TERMS = {f"failpy.{name}": vars(_terms)[name] for name in _terms.__all__ if name not in ("Term", "Terms")}
+_TERMS["failpy.parse"] = parse
 # An alias may be made of itself.
 _MAX_DEPTH = 20
 
@@ -76,7 +78,10 @@ def _built(node: ast.expr, space: Space, modules: Modules) -> Term | Terms:
         if isinstance(term, Term):
             return term.chance(*args, **kwargs)
         raise _UnsaidError
-    made: Term = _TERMS[str(_named(node.func, space, modules))](*args, **kwargs)
+    make = _TERMS.get(str(_named(node.func, space, modules)))
+    if make is None:
+        raise _UnsaidError
+    made: Term | Terms = make(*args, **kwargs)
     return made
 
 
