@@ -24,7 +24,10 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 EXAMPLES = sum(path.read_text(encoding="utf-8").count(">>> ") for path in PACKAGE.glob("*.py"))
 # What is public says that it is `failpy`'s own, whatever module it is written in.
 DOCTEST = f"""
-import doctest, importlib, pkgutil, failpy
+import doctest, importlib, pkgutil, failpy, hypothesis
+# How long it takes to draw says how busy the machine is, and nothing of the examples.
+hypothesis.settings.register_profile("busy", suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("busy")
 names = ["failpy", *(f"failpy.{{module.name}}" for module in pkgutil.iter_modules(failpy.__path__))]
 results = [doctest.testmod(importlib.import_module(name), report=False) for name in names]
 attempted = sum(result.attempted for result in results)

@@ -165,6 +165,9 @@ def request(handle: Any, path: str) -> Iterator[http.client.HTTPConnection]:
         def log_message(self, *args: Any) -> None: ...
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = (
+        False  # so that who closes it waits for them, and what killed one is recorded by then
+    )
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     connection = http.client.HTTPConnection(*server.server_address[:2], timeout=10)
