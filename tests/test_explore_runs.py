@@ -412,7 +412,7 @@ def test_the_faults_of_a_point_are_looked_up_once(name: str, monkeypatch: pytest
     assert fail.explore(explored, points=name, depth=2).counts == {"passed": 20 + 6 * 25}
     assert asked == [name]
     # Those of one point with each other, and not those of one case with those of another.
-    assert len(compared) < 5 * 10
+    assert len(compared) < 5 * 20  # of 170 cases; some more where hashes happen to meet
 
 
 def test_a_pair_that_is_met_from_both_sides_is_run_once(name: str) -> None:

@@ -239,7 +239,7 @@ def test_the_claim_of_a_definition_that_moved_outlives_the_place_it_moved_from(n
 def test_a_point_is_declared_at_ten_thousand_places(name: str) -> None:
     """What a declaration does must not grow with those before it."""
     steps = []
-    for size in (10, 1000, 10_000):
+    for size in (1, 10, 1000, 10_000):
         for line in range(size):
             point = declare_point(
                 name, int, (fail.parse("raise(EIO)"),), Site("a.py", line, "<lambda>"), claims=True
@@ -257,5 +257,5 @@ def test_a_point_is_declared_at_ten_thousand_places(name: str) -> None:
         declare_point(name, int, (fail.parse("raise(EIO)"),), Site("a.py", size, "<lambda>"), claims=True)
         sys.settrace(before)
         steps.append(looked)
-    assert len(set(steps)) == 1
+    assert len(set(steps[1:])) == 1  # the first time, 3.12 has still to learn that bytecodes are asked for
     assert [str(fault) for fault in point.faults] == ["raise(EIO)"]
