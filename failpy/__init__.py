@@ -63,15 +63,19 @@ from failpy._trace import Trace
 
 if _TYPE_CHECKING:
     from failpy._asgi import asgi
+    from failpy._asgi_scopes import ASGIMiddleware
     from failpy._case import Case
+    from failpy._clients import hook_httpx, hook_requests
     from failpy._crashes import explore_crashes
     from failpy._exploration_report import Report
     from failpy._explore import aexplore, explore
     from failpy._posix import PosixAttachment, attach_posix
     from failpy._server import Server, serve
     from failpy._wsgi import wsgi
+    from failpy._wsgi_scopes import WSGIMiddleware
 
 __all__ = [
+    "ASGIMiddleware",
     "Attachment",
     "BlockingWarning",
     "Break",
@@ -114,6 +118,7 @@ __all__ = [
     "Trace",
     "TraceEntry",
     "UnknownFailpoint",
+    "WSGIMiddleware",
     "WaitTimeout",
     "Yield",
     "aexplore",
@@ -128,6 +133,8 @@ __all__ = [
     "explore_crashes",
     "fail",
     "failpoint",
+    "hook_httpx",
+    "hook_requests",
     "parse",
     "point",
     "points",
@@ -147,15 +154,19 @@ _load(_os.environ)
 
 # What few ask for is imported when they do: it takes longer than all the rest.
 _LATER = {
+    "ASGIMiddleware": "_asgi_scopes",
     "Case": "_case",
     "PosixAttachment": "_posix",
     "Report": "_exploration_report",
     "Server": "_server",
+    "WSGIMiddleware": "_wsgi_scopes",
     "aexplore": "_explore",
     "asgi": "_asgi",
     "attach_posix": "_posix",
     "explore": "_explore",
     "explore_crashes": "_crashes",
+    "hook_httpx": "_clients",
+    "hook_requests": "_clients",
     "serve": "_server",
     "wsgi": "_wsgi",
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from threading import RLock
 from typing import Any
 
@@ -299,6 +299,28 @@ class Activation:
         layer = self._layer()
         successor = find_from(layer, self.name)
         return _Retired(None if successor is self else successor)
+
+    def step(self, index: int) -> Step | None:
+        """The term of this place in the chain, if there is one."""
+        return self._steps[index] if 0 <= index < len(self._steps) else None
+
+    def reported(self, told: Sequence[Hit[Any]], hits: int, selected: int, fired: int) -> None:
+        """Count hits that happened in another process.
+
+        Args:
+            told: Those that there is more to say of, in order.
+            hits: How many there were.
+            selected: For how many a term was selected.
+            fired: How many fired.
+        """
+        with self._lock:
+            for nth, hit in enumerate(told, self.hits + 1):
+                hit.nth = nth
+            self.hits += hits
+            self.selected += selected
+            self.fired += fired
+            for hit in told:
+                self._tell_waiters(hit)
 
     def _tell_waiters(self, hit: Hit[Any]) -> None:
         for nth, gate in tuple(self._waiters):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from failpy._actions import warn_if_blocking
 from failpy._activation import Activation
@@ -26,6 +26,10 @@ from failpy._trace import Past, Trace
 from failpy._waiting import who_waits
 from failpy._whereabouts import note_whereabouts
 
+if TYPE_CHECKING:
+    from failpy._propagation import Propagation
+    from failpy._remote_hit import RemoteHit
+
 __all__ = ["Armory"]
 
 _TRACE_LENGTH = 10_000
@@ -34,7 +38,16 @@ _TRACE_LENGTH = 10_000
 class Armory(Layer):
     """What can be done with the points of a scope while it is open, and read of them afterwards."""
 
-    __slots__ = ("_armed", "_endings", "_entered", "_orders", "_past", "_trace", "failures")
+    __slots__ = (
+        "_armed",
+        "_endings",
+        "_entered",
+        "_orders",
+        "_past",
+        "_trace",
+        "failures",
+        "propagation",
+    )
 
     _traced = attrgetter("hits")  # of an activation: how many hits were put into the trace
 
@@ -47,6 +60,7 @@ class Armory(Layer):
         self._endings = Endings(self.failures)
         self._trace: Latest[Hit[Any]] = Latest(_TRACE_LENGTH)
         self._past: Past | None = None
+        self.propagation: Propagation | None = None
 
     def _check_open(self, what: str) -> None:
         if not self._entered or self.closed:
@@ -67,9 +81,12 @@ class Armory(Layer):
             ScopeError: when the scope is not open.
             TermSyntaxError: when the text is malformed; what was armed stays armed.
             ReturnTypeError: when a `return` is not of the declared type.
+            FailpointError: when the scope travels, and its terms would be too long for that.
         """
         chain = chain_for(name, terms)
         self._check_open(f"enable {name!r}")
+        if self.propagation is not None:
+            self.propagation.check(self, {name: chain.text if when is None else None})
         self._change(name, partial(enable, self, {name: chain}, when=when))
 
     def disable(self, name: str) -> None:
@@ -286,8 +303,17 @@ class Armory(Layer):
             counted = past.hits(self._armed)
             hits = self._trace.now
         # A hit that is counted and not yet in the trace is not one that the trace has dropped.
-        dropped = max(0, counted - len(hits)) if len(hits) == self._trace.most else 0
+        dropped = max(0, counted - len(hits)) if len(hits) == self._trace.most else self._unlisted()
         return Trace(map(self.reader(), hits), dropped)
+
+    @property
+    def recorded(self) -> list[Hit[Any]]:
+        """The hits that the trace is made of."""
+        return self._trace.now
+
+    def _unlisted(self) -> int:
+        """How many hits in other services are told of only by their number."""
+        return 0 if self.propagation is None else self.propagation.unlisted
 
     def reader(self) -> Callable[[Hit[Any]], TraceEntry]:
         """What tells what the trace says of a hit, as of now."""
@@ -303,6 +329,10 @@ class Armory(Layer):
         trace.append(hit)
         if len(trace) > trace.limit:
             trace.trim()
+
+    def record_reported(self, hit: RemoteHit) -> None:
+        """Add a hit in another service to the trace."""
+        self._trace.add(hit)
 
     def injected(self, hit: Hit[Any], error: BaseException) -> None:
         """Watch what becomes of an injected exception."""

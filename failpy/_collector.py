@@ -17,6 +17,7 @@ from failpy._failures import Failures
 from failpy._hit import Hit
 from failpy._observer import Observer, observing
 from failpy._registry import all_declared, declared
+from failpy._remote_hit import RemoteHit
 from failpy._returns import describe
 from failpy._tally import Tally
 from failpy._tally_file import TallyFile, imported_files
@@ -92,6 +93,14 @@ class Collector(Observer):
             self.finish()
         elif self._writes and self._is_due():
             self._write()
+
+    def reported(self, hit: RemoteHit) -> None:
+        """Count what happened in another service, under its name."""
+        chosen = hit.chosen
+        label = None if chosen is None or chosen.action == "off" else self._label(hit.point, chosen)
+        self._count(self._count_hit, hit.address, label)
+        if hit.ending is not None:
+            self._count(self._count_ending, hit.address, hit.ending)
 
     def _label(self, name: str, term: Term) -> tuple[bool, str]:
         """Whether it is a fault of the catalogue, and its text."""

@@ -67,6 +67,10 @@ class Layer:
     def injected(self, hit: Hit[Any], error: BaseException) -> None:
         """Take notice of an exception that this hit is about to raise."""
 
+    def gives_way(self, name: str, error: Exception) -> bool:
+        """Whether a point is disarmed when code declares it with a type that its terms do not fit."""
+        return False
+
     def orders_of(self, name: str) -> tuple[Order, ...]:
         """What a hit of this point waits for its turn in."""
         return ()

@@ -10,9 +10,12 @@ from itertools import pairwise
 
 from failpy._activation import Activation
 from failpy._arming import enable, named_terms
-from failpy._config import config, read_allow
+from failpy._config import config, read_list
 from failpy._context import process
 from failpy._errors import FailpointError
+from failpy._guarded import check_allowed
+from failpy._keys import read_keys
+from failpy._names import check_name
 from failpy._registry import declared, unknown
 from failpy._strict import complaint_of
 
@@ -36,7 +39,8 @@ def load(environ: Mapping[str, str]) -> None:
     config.enabled = switch != "off"
     config.seed = _seed(environ.get("FAILPY_SEED", ""))
     config.http_token = environ.get("FAILPY_HTTP_TOKEN")  # an empty one, of a secret not set, is refused
-    config.http_allow = read_allow(environ.get("FAILPY_HTTP_ALLOW", ""))
+    config.http_allow = read_list(environ.get("FAILPY_HTTP_ALLOW", ""))
+    _read_propagation(environ)
     if not config.enabled:
         _warn_of_no_effect(environ)
         return
@@ -81,6 +85,23 @@ def _arm(text: str) -> None:
     except (FailpointError, TypeError) as exc:
         raise FailpointError(f"FAILPY_FAILPOINTS cannot be applied: {exc}") from exc
     atexit.register(_report, dict(process.activations), os.getpid())
+
+
+def _read_propagation(environ: Mapping[str, str]) -> None:
+    """What is said of scopes that travel, here and for the middlewares."""
+    # An empty key, of a secret that is not set, is none: then nothing that comes in has any effect.
+    config.propagation_keys = read_keys(environ.get("FAILPY_PROPAGATION_KEY", ""), "FAILPY_PROPAGATION_KEY")
+    names = environ.get("FAILPY_PROPAGATION_NAMES")
+    config.propagation_names = None if names is None else read_list(names)
+    config.propagation_allow = read_list(environ.get("FAILPY_PROPAGATION_ALLOW", ""))
+    service = environ.get("FAILPY_SERVICE", "").strip()
+    try:
+        check_allowed(config.propagation_allow)
+        if service:
+            check_name(service)
+    except FailpointError as exc:
+        raise FailpointError(f"FAILPY_SERVICE or FAILPY_PROPAGATION_ALLOW cannot be applied: {exc}") from exc
+    config.service = service or environ.get("OTEL_SERVICE_NAME", "").strip()
 
 
 def _seed(text: str) -> int | None:

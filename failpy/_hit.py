@@ -259,6 +259,7 @@ class TraceEntry(NamedTuple):
         thread: The name of the thread.
         task: The name of the asyncio or trio task, or None.
         end: What became of the exception that was injected, or None.
+        service: The name of the service that it happened in, or None when it was here.
     """
 
     point: str
@@ -268,8 +269,9 @@ class TraceEntry(NamedTuple):
     thread: str
     task: str | None
     end: str | None = None
+    service: str | None = None
 
     def __str__(self) -> str:
-        where = self.thread if self.task is None else f"{self.thread}, {self.task}"
+        where = ", ".join(filter(None, (self.service, self.thread, self.task)))
         end = "" if self.end is None else f": {self.end}"
         return f"{self.point} #{self.nth} {self.term or 'passed'} in {where}{end}"

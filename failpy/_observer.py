@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from failpy._activation import Activation
     from failpy._context import Layer
     from failpy._hit import Hit
+    from failpy._remote_hit import RemoteHit
 
 __all__ = ["Observer", "observing"]
 
@@ -28,6 +29,9 @@ class Observer:
             hit: The hit.
             layer: Where the point is armed; None when that is gone already.
         """
+
+    def reported(self, hit: RemoteHit) -> None:
+        """A service has told of a hit there, of a point that a scope here has armed."""
 
     def injected(self, hit: Hit[Any], error: BaseException, layer: Layer) -> None:
         """A hit is about to raise this exception."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from threading import RLock, current_thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from failpy._errors import UnknownFailpoint, nearest, suggestion
+from failpy._errors import ReturnTypeError, UnknownFailpoint, nearest, suggestion
 from failpy._returns import accepted, check_terms
 from failpy._site import Site
 from failpy._terms import Terms
@@ -80,7 +80,7 @@ def declare(
                 check_terms(name, returns, types, terms)
         if name not in _declared or types != point.accepted:
             for activation in tuple(_armed.get(name, {}).values()):
-                check_terms(name, returns, types, activation.terms)
+                _check_armed(activation, returns, types)
         if claims:
             point._claims[site.place] = site, returns
         if faults:
@@ -93,6 +93,19 @@ def declare(
             watcher(name)
         point.agree()
     return point
+
+
+def _check_armed(activation: Activation, returns: object, types: Any) -> None:
+    """Refuse a declared type that what is armed does not fit, unless the layer would rather disarm it."""
+    try:
+        check_terms(activation.name, returns, types, activation.terms)
+    except ReturnTypeError as exc:
+        layer = activation.layer
+        if layer is None or not layer.gives_way(activation.name, exc):
+            raise
+        layer.activations.pop(activation.name, None)
+        for stale in settle(layer, [activation.name]):
+            stale.retire()
 
 
 def watch_declarations(watcher: Callable[[str], None]) -> None:

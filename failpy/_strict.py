@@ -20,7 +20,7 @@ def verdict(
     activations: Mapping[str, Activation], orders: Iterable[Order], layer: Layer
 ) -> FailpointError | None:
     """The error that these activations and orders amount to, or None when each did its work."""
-    strangers = [name for name in activations if declared(name) is None]
+    strangers = [name for name in activations if declared(name) is None and not _is_elsewhere(name, layer)]
     complaints = [complaint_of(each) for name, each in activations.items() if name not in strangers]
     idle = [complaint for complaint in complaints if complaint is not None]
     idle += [
@@ -38,6 +38,12 @@ def verdict(
     for other in others:
         first.add_note(f"{type(other).__name__}: {other}")
     return first
+
+
+def _is_elsewhere(name: str, layer: Layer | None) -> bool:
+    """Whether a name that no code here has declared may be that of another service."""
+    propagation = getattr(layer, "propagation", None)
+    return propagation is not None and (":" in name or propagation.sent > 0 or propagation.knows(name))
 
 
 def complaint_of(activation: Activation) -> str | None:
@@ -58,6 +64,12 @@ def _did_its_work(activation: Activation) -> bool:
 def _never_fired(activation: Activation) -> str:
     point = declared(activation.name)
     sites = ", ".join(point.sites) if point is not None else ""
+    propagation = getattr(activation.layer, "propagation", None)
+    if propagation is not None and activation.hits == 0 and point is None:
+        return (
+            f"failpoint {activation.name!r} was armed with {activation.terms} and never fired: no code here "
+            f"has declared it, and {propagation.story(activation.name)}"
+        )
     if activation.hits == 0 and activation.refused:
         what = f"its when= predicate refused each of {activation.refused} hits"
         advice = "let the predicate accept one"
@@ -78,6 +90,8 @@ def _never_fired(activation: Activation) -> str:
             advice = "it was detached: arm it while it is attached"
         else:
             advice += _unseen(activation.name)
+        if propagation is not None:
+            what += f", and elsewhere neither ({propagation.story(activation.name)})"
     else:
         times = "once" if activation.hits == 1 else f"{activation.hits} times"
         what = f"execution reached it {times}, and no term but `off` was due"

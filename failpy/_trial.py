@@ -20,6 +20,7 @@ from failpy._latest import Latest
 from failpy._locating import body_of, located
 from failpy._observer import Observer
 from failpy._opening import scope
+from failpy._remote_hit import RemoteHit
 from failpy._scope import Scope
 from failpy._terms import Terms
 from failpy._trace import Trace
@@ -108,6 +109,10 @@ class Trial(Observer):
                 self._numbered += 1
                 self._hits.add((self._numbered, hit, ref(layer)))
 
+    def reported(self, hit: RemoteHit) -> None:
+        """Remember it, with the scope that it was reported to."""
+        self.hit(hit, hit.activation.layer)
+
     def injected(self, hit: Hit[Any], error: BaseException, layer: Layer) -> None:
         """Watch what becomes of an exception of the process scope; a scope watches its own."""
         if layer is process:
@@ -127,6 +132,7 @@ class Trial(Observer):
             opened.at_home(body_of(self.item))
             self.scope = opened
             set_current(opened)
+            opened.carry()
             # unittest's async test case has copied the context long before, when it was made.
             context = getattr(getattr(self.item, "instance", None), "_asyncioTestContext", None)
             if isinstance(context, Context):
@@ -188,6 +194,7 @@ class Trial(Observer):
             return
         if current() is opened:
             set_current(opened.open_ancestor())
+            opened.carry_no_more()
         if not self._is_concluded:  # the body never ran, so there is nothing that it should have reached
             opened.excuse()
         try:

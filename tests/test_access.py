@@ -12,7 +12,7 @@ import pytest
 
 from failpy import _access, fail
 from failpy._access import GUARDED, is_loopback
-from failpy._config import config, read_allow
+from failpy._config import config, read_list
 from failpy._exchange import Request
 from tests.http_tools import BROWSER, JSON, Answer, ask, exchange, request, status_of
 
@@ -440,7 +440,7 @@ def test_what_is_allowed_are_several(allow: Any) -> None:
 
 
 def test_what_the_environment_allows(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(config, "http_allow", read_allow("exit, kill"))
+    monkeypatch.setattr(config, "http_allow", read_list("exit, kill"))
     with fail.serve() as server:
         assert ask(server, "PUT", path, "0*exit->0*kill").status == 204
         assert ask(server, "PUT", path, "0*break").status == 403
@@ -455,8 +455,8 @@ def test_everything_may_be_allowed(path: str) -> None:
 
 
 def test_a_list_of_actions_has_commas_or_spaces() -> None:
-    assert read_allow(" exit,kill  break ,") == ("exit", "kill", "break")
-    assert read_allow("") == ()
+    assert read_list(" exit,kill  break ,") == ("exit", "kill", "break")
+    assert read_list("") == ()
 
 
 # --- mounted in the program's own server ---

@@ -1,0 +1,285 @@
+"""How a scope travels with requests: what their headers say of it, and what came back."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import count
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
+
+from failpy._baggage import Carried, attach, detach
+from failpy._config import config
+from failpy._context import Layer
+from failpy._errors import FailpointError, Failure
+from failpy._feedback import Account, Feedback, drawn, read
+from failpy._latest import Latest
+from failpy._observer import observing
+from failpy._remote_hit import RemoteHit
+from failpy._signing import MOST, Refused
+from failpy._ticket import Ticket, joined
+
+if TYPE_CHECKING:
+    from failpy._armory import Armory
+
+__all__ = ["Propagation", "collect", "tickets_of"]
+
+_KEPT = 10_000
+_SPARE = 40  # the numbers of a later ticket may have more digits
+_logger = logging.getLogger("failpy.propagation")
+# By identity, those that began here. What came with a request is found in its context.
+_begun: WeakValueDictionary[str, Armory] = WeakValueDictionary()
+
+
+class Propagation:
+    """The travels of one scope.
+
+    Args:
+        keys: What its tickets are signed with, and what is told of it.
+        seconds: For how long each ticket is good.
+        came: The ticket that it came with, if it did: that is passed on as it is.
+        identity: The identity in that ticket; else drawn.
+
+    Attributes:
+        forwarded: What other services have told, for who asked this one; only of a scope that came.
+        sent: How many tickets were made.
+    """
+
+    __slots__ = (
+        "_before",
+        "_carried",
+        "_known",
+        "_lock",
+        "_numbers",
+        "_refusals",
+        "_seen",
+        "_services",
+        "came",
+        "forwarded",
+        "identity",
+        "keys",
+        "seconds",
+        "sent",
+        "unlisted",
+    )
+
+    def __init__(
+        self, keys: tuple[bytes, ...], seconds: float, *, came: str | None = None, identity: str | None = None
+    ) -> None:
+        self.keys = keys
+        self.seconds = seconds
+        self.came = came
+        self.identity = drawn() if identity is None else identity
+        self.sent = 0
+        self.forwarded: Latest[Feedback] = Latest(_KEPT)
+        self.unlisted = 0
+        self._numbers = count()
+        self._lock = Lock()
+        self._seen: dict[str, None] = {}
+        self._known: set[str] = set()
+        self._services: Counter[str] = Counter()
+        self._refusals: dict[str, dict[str, str]] = {}
+        self._carried: Carried | None = None
+        self._before: object = None
+
+    # --- on the way out ---
+
+    def enter(self, scope: Armory) -> None:
+        """Put the scope into the baggage of this context."""
+        if self.came is None:
+            _begun[self.identity] = scope
+        self._carried = Carried(lambda: _quietly(scope))
+        self._before = attach(self._carried)
+
+    def leave(self) -> None:
+        """Take it out."""
+        if self._carried is not None:
+            detach(self._carried, self._before)
+
+    def ticket(self, scope: Armory) -> str:
+        """A ticket for one request; empty when nothing is armed that text can say."""
+        if self.came is not None:
+            return self.came
+        terms = _said(scope)
+        if not terms:
+            return ""
+        text = self._ticket(scope, terms, next(self._numbers))
+        self.sent += 1
+        return text
+
+    def _ticket(self, scope: Armory, terms: dict[str, str], number: int) -> str:
+        expires = math.ceil(time.time() + self.seconds)
+        return Ticket(self.identity, terms, scope.seed, number, expires).text(self.keys)
+
+    def check(self, scope: Armory, terms: Mapping[str, str | None]) -> None:
+        """Refuse terms that are too long to travel.
+
+        Args:
+            scope: The scope.
+            terms: What is about to be armed besides; None for what cannot be said in text.
+
+        Raises:
+            FailpointError: saying how long they are, and how long they may be.
+        """
+        every = {name: text for name, text in {**_said(scope), **terms}.items() if text is not None}
+        text = self._ticket(scope, every, 0)
+        around = tickets_of(scope.parent, besides=self.identity)
+        if len(joined([*around, text])) > MOST - _SPARE:
+            outer = ", with those of the scopes around it," if around else ""
+            raise FailpointError(
+                f"the terms of this scope{outer} are too long to travel: they make a header of "
+                f"{len(joined([*around, text])):,} characters, and {MOST - _SPARE:,} are the most; name "
+                "fewer points, or give them to the services with FAILPY_FAILPOINTS"
+            )
+
+    # --- on the way back ---
+
+    def merge(self, scope: Armory, feedback: Feedback) -> None:
+        """Take in what a service tells of the scope. What was told before is not told again."""
+        with self._lock:
+            if feedback.key in self._seen or scope.closed:
+                return
+            self._seen[feedback.key] = None
+            if len(self._seen) > _KEPT:
+                del self._seen[next(iter(self._seen))]
+        if self.came is not None:
+            self.forwarded.add(feedback)
+            return
+        self._services[feedback.service] += 1
+        for service, name, why in feedback.refusals:
+            self._refusals.setdefault(name, {})[service] = why
+        for account in feedback.accounts:
+            self._known.add(account.name)
+            self._take(scope, account)
+        for service, text in feedback.failures:
+            failure = Failure(text)
+            failure.add_note(f"in service {service!r}")
+            scope.failures.add(failure)
+
+    def _take(self, scope: Armory, account: Account) -> None:
+        activation = scope.activations.get(account.name)
+        if activation is None or activation.passive:
+            return  # it was disarmed meanwhile
+        hits = [
+            RemoteHit(activation, activation.step(run.term), account.service, account.process, run.ending)
+            for run in account.runs
+            for _ in range(run.times)
+        ]
+        activation.reported(hits, account.hits, account.selected, account.fired)
+        with self._lock:
+            self.unlisted += account.hits - len(hits)
+        for hit in hits:
+            scope.record_reported(hit)
+            for observer in observing.now:
+                observer.reported(hit)
+
+    # --- what there is to say ---
+
+    def knows(self, name: str) -> bool:
+        """Whether a service has declared the point."""
+        return name in self._known
+
+    def story(self, name: str) -> str:
+        """How it went for terms that never fired."""
+        refused = self._refusals.get(name)
+        reports = self._services.total()
+        if refused:
+            return "; ".join(f"service {service!r} did not arm it: {why}" for service, why in refused.items())
+        if not self.sent:
+            return (
+                "no request has carried it: call fail.hook_httpx(client) or fail.hook_requests(session), "
+                "send scope.headers(), or let OpenTelemetry instrument the client"
+            )
+        carried = "1 request has carried it" if self.sent == 1 else f"{self.sent:,} requests have carried it"
+        if not reports:
+            return (
+                f"{carried}, and no report came back: let the service have failpy's middleware, with the "
+                "same FAILPY_PROPAGATION_KEY, and the client fail.hook_httpx or fail.hook_requests, which "
+                "read it"
+            )
+        services = ", ".join(map(repr, sorted(self._services)))
+        return f"{carried}, and {reports:,} report{'s' * (reports > 1)} came back, from {services}"
+
+
+def _said(scope: Armory) -> dict[str, str]:
+    """What is armed in the scope, as far as text can say it."""
+    return {
+        name: each.terms.text
+        for name, each in list(scope.activations.items())
+        if each.terms.text is not None and each.when is None and not each.passive
+    }
+
+
+def _travelling(layer: Layer | None) -> Iterator[tuple[Armory, Propagation]]:
+    """The scopes that travel with what is asked in this layer, the innermost first."""
+    while layer is not None:
+        propagation: Propagation | None = getattr(layer, "propagation", None)
+        if propagation is not None and not layer.closed:
+            yield layer, propagation  # type: ignore[misc]  # only an armory has one
+        layer = layer.parent
+
+
+def tickets_of(layer: Layer | None, *, besides: str = "") -> list[str]:
+    """The tickets that travel with what is asked in this layer, that of the outermost scope first.
+
+    Args:
+        layer: The layer.
+        besides: The identity of a scope to leave out.
+    """
+    tickets: dict[str, str] = {besides: ""}  # in a test of one process, a scope may be around itself
+    for scope, propagation in _travelling(layer):
+        if propagation.identity not in tickets:
+            tickets[propagation.identity] = propagation.ticket(scope)
+    return [ticket for ticket in reversed(tickets.values()) if ticket]
+
+
+def _quietly(scope: Layer) -> str:
+    """The tickets of this scope for OpenTelemetry, which would hand an exception to who sends a request."""
+    try:
+        return joined(tickets_of(scope))
+    except Exception:
+        _logger.exception("a scope could not be put into the baggage of a request")
+        return ""
+
+
+def collect(values: Iterable[str], here: Layer) -> int:
+    """Merge what headers tell into the scopes that it is about: those around here, or open ones.
+
+    Args:
+        values: What the headers say.
+        here: The layer of the context.
+
+    Returns:
+        Of how many scopes something was told.
+    """
+    told = 0
+    for value in values:
+        for found in read(value, _keys(here)):
+            if isinstance(found, Refused):
+                _logger.warning("a report of a service is left aside: %s", found)
+                continue
+            scope = _scope(found.scope, here)
+            if scope is None:
+                _logger.info("a report of a service is left aside: its scope has closed")
+                continue
+            propagation: Any = scope.propagation
+            propagation.merge(scope, found)
+            told += 1
+    return told
+
+
+def _keys(here: Layer) -> tuple[bytes, ...]:
+    keys = (key for _, propagation in _travelling(here) for key in propagation.keys)
+    return tuple(dict.fromkeys((*keys, *config.propagation_keys)))
+
+
+def _scope(identity: str, here: Layer) -> Armory | None:
+    for scope, propagation in _travelling(here):
+        if propagation.identity == identity:
+            return scope
+    scope_begun = _begun.get(identity)
+    return None if scope_begun is None or scope_begun.closed else scope_begun

@@ -1,0 +1,193 @@
+"""A visit: the scopes that came with one request, open while this service works on it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from itertools import chain
+
+from failpy._admission import Admission
+from failpy._arming import enable
+from failpy._context import inside, muted
+from failpy._errors import FailpointError, Unwind
+from failpy._feedback import Account, Feedback, drawn, runs_of, written
+from failpy._names import check_name
+from failpy._propagation import Propagation
+from failpy._registry import declared, unknown
+from failpy._scope import Scope, Settings
+from failpy._signing import MOST, Refused
+from failpy._ticket import Ticket
+
+__all__ = ["Visit", "visit"]
+
+_all = chain.from_iterable
+_SETTINGS = Settings({}, seed=None, strict=False, threads=True, allowed=None)
+
+
+class _Guest(Scope):
+    """A scope that came with a request. What does not fit in here has no effect, and is no error.
+
+    Args:
+        text: The ticket that it came with.
+        ticket: What that says.
+        admission: What it may do here.
+    """
+
+    __slots__ = ("_admission", "_names", "_refusals", "_ticket")
+
+    def __init__(self, text: str, ticket: Ticket, admission: Admission) -> None:
+        super().__init__(_SETTINGS._replace(seed=ticket.seed))
+        self.salt = f"{ticket.number}:{admission.service}:"
+        self.propagation = Propagation(admission.keys, 0, came=text, identity=ticket.scope)
+        self._admission = admission
+        self._ticket = ticket
+        self._names: dict[str, str] = {}
+        self._refusals: dict[str, str] = {}
+
+    def open(self) -> None:
+        """Arm what may be armed here."""
+        super().open()
+        here = self._admission.name_here
+        # What is addressed to this service comes last, so that it is what counts.
+        for name in sorted(self._ticket.terms, key=lambda name: here(name) != name):
+            self._arm(here(name), name, self._ticket.terms[name])
+
+    def _arm(self, here: str, name: str, text: str) -> None:
+        try:
+            enable(self, {check_name(here): self._admission.chain(here, text)}, importing=False)
+        except (Refused, FailpointError, TypeError, ValueError) as exc:
+            self._refuse(name, str(exc).partition("\n")[0])
+        else:
+            self._names[here] = name
+
+    def _refuse(self, name: str, why: str) -> None:
+        self._refusals[name] = why
+        self._admission.log(
+            logging.WARNING, "failpoint %r, which came with a request, has no effect: %s", name, why
+        )
+
+    def gives_way(self, name: str, error: Exception) -> bool:
+        """It does: a request must not break the code that declares a point."""
+        self._refuse(self._names.pop(name, name), str(error).partition("\n")[0])
+        return True
+
+    def feedback(self) -> Feedback:
+        """What has happened so far, here and in the services that were asked from here."""
+        assert self.propagation is not None
+        heard = self.propagation.forwarded.now
+        service = self._admission.service
+        # What is addressed elsewhere is no news.
+        mine = ((here, name) for here, name in self._strangers() if here != name or ":" not in name)
+        refusals = {**self._refusals, **{name: str(unknown(here)) for here, name in mine}}
+        return Feedback(
+            self.propagation.identity,
+            drawn(),
+            service,
+            [*self._accounts(), *_all(one.accounts for one in heard)],
+            [*([service, text] for text in self._failed()), *_all(one.failures for one in heard)],
+            [*([service, *each] for each in refusals.items()), *_all(one.refusals for one in heard)],
+        )
+
+    def _strangers(self) -> Iterator[tuple[str, str]]:
+        return ((here, name) for here, name in self._names.items() if declared(here) is None)
+
+    def _accounts(self) -> Iterator[Account]:
+        read = self.reader()
+        hits = self.recorded
+        for here, name in list(self._names.items()):
+            activation = self.activations.get(here)
+            if activation is None or declared(here) is None:
+                continue
+            steps = (
+                (-1 if hit.step is None else hit.step.index, read(hit).end)
+                for hit in hits
+                if hit.activation is activation
+            )
+            runs = runs_of(steps)
+            hit, selected, fired = activation.counts
+            yield Account(self._admission.service, os.getpid(), name, hit, selected, fired, runs)
+
+    def _failed(self) -> Iterator[str]:
+        return (f"{type(each).__name__}: {each}" for each in self.failures.besides(None))
+
+    def tell_strangers(self) -> None:
+        """Log the names that no code has declared, now that the request is over."""
+        for here, name in self._strangers():
+            # A name without an address, or with another's, may well be that of another service.
+            level = logging.INFO if here == name else logging.WARNING
+            self._admission.log(level, "failpoint %r, which came with a request: %s", name, unknown(here))
+
+
+class Visit:
+    """The scopes that came with one request, in one another.
+
+    Args:
+        admission: What they may do here.
+        tickets: What they came with, the outermost first.
+    """
+
+    def __init__(self, admission: Admission, tickets: list[tuple[str, Ticket]]) -> None:
+        self._admission = admission
+        self._scopes: list[_Guest] = []
+        for text, ticket in tickets:
+            scope = _Guest(text, ticket, admission)
+            with inside(self._scopes[-1]) if self._scopes else nullcontext():
+                scope.open()
+            self._scopes.append(scope)
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """A block that works on the request, in the scopes. There may be several, one after the other."""
+        if not self._scopes:  # they are closed
+            yield
+            return
+        innermost = self._scopes[-1]
+        assert innermost.propagation is not None
+        with inside(innermost):
+            innermost.propagation.enter(innermost)
+            try:
+                yield
+            finally:
+                innermost.propagation.leave()
+
+    def leave(self, raised: BaseException | None) -> None:
+        """Close them. Twice is no error.
+
+        Args:
+            raised: What came out of the application.
+        """
+        while self._scopes:
+            scope = self._scopes.pop()
+            scope.dismiss(raised)
+            scope.tell_strangers()
+
+    def report(self) -> str:
+        """What has happened so far, for who has sent the request; empty when no header can say it."""
+        room = MOST // max(1, len(self._scopes))
+        with muted():
+            try:
+                texts = [scope.feedback().text(self._admission.keys, room) for scope in self._scopes]
+                return written(filter(None, texts))
+            except Exception:  # a report must not break a response
+                self._admission.log(logging.ERROR, "a scope could not be reported on", exc_info=True)
+                return ""
+
+    def began(self, error: BaseException) -> bool:
+        """Whether this is what `fatal` of one of these scopes unwinds with: it has done its work then."""
+        return isinstance(error, Unwind) and any(error.scope is scope for scope in self._scopes)
+
+
+def visit(admission: Admission, headers: Iterable[str]) -> Visit | None:
+    """A visit of what came in these headers of one request; None when there is nothing that is good.
+
+    No exception comes out of this: the request is served in any case.
+    """
+    try:
+        with muted():
+            tickets = admission.tickets(headers)
+        return Visit(admission, tickets) if tickets else None
+    except Exception:
+        admission.log(logging.ERROR, "a scope that came with a request could not be opened", exc_info=True)
+        return None

@@ -1,0 +1,115 @@
+"""WSGI middleware that serves a request in the scope that came with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from failpy._admission import admission
+from failpy._baggage import MEMBER
+from failpy._feedback import HEADER
+from failpy._visit import Visit, visit
+
+__all__ = ["WSGIMiddleware"]
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+Application = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+
+class WSGIMiddleware:
+    """Serve each request in the scope that came with it.
+
+    What happened goes back in the header `failpy-report` of the response: all up to the moment at which
+    the response begins. A request without a scope goes straight through, and so does each one where there
+    is no key. One whose scope is not good is served as if it had none, and the reason is logged.
+
+    Args:
+        app: The application. As the outermost middleware it sees most.
+        service: As for `fail.ASGIMiddleware`.
+        names: As for `fail.ASGIMiddleware`.
+        allow: As for `fail.ASGIMiddleware`.
+        key: As for `fail.ASGIMiddleware`.
+
+    Raises:
+        FailpointError: when an action cannot be allowed, or a key is too short.
+        TypeError: when something is of the wrong type.
+
+    Examples:
+        In Flask:
+
+            app.wsgi_app = fail.WSGIMiddleware(app.wsgi_app, service="payments")
+    """
+
+    def __init__(
+        self,
+        app: Application,
+        *,
+        service: str | None = None,
+        names: Iterable[str] | None = None,
+        allow: Iterable[str] | None = None,
+        key: str | None = None,
+    ) -> None:
+        self.app = app
+        self._admission = admission(service=service, names=names, allow=allow, key=key)
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one request."""
+        header = environ.get("HTTP_BAGGAGE", "")
+        guests = visit(self._admission, [header]) if MEMBER in header else None
+        if guests is None:
+            return self.app(environ, start_response)
+        try:
+            with guests.working():
+                body = self.app(environ, _telling(guests, start_response))
+        except BaseException as exc:
+            is_ours = guests.began(exc)
+            if is_ours:
+                headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", "21")]
+                _telling(guests, start_response)("500 Internal Server Error", headers)
+            guests.leave(exc)
+            if not is_ours:
+                raise
+            return [b"Internal Server Error"]
+        if isinstance(body, list | tuple):  # there is no more to it, and servers look at how many there are
+            guests.leave(None)
+            return body
+        return _Body(body, guests)
+
+
+def _telling(guests: Visit, start_response: StartResponse) -> StartResponse:
+    def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
+        report = guests.report()
+        return start_response(status, [*headers, (HEADER, report)] if report else headers, *exc_info)
+
+    return start
+
+
+class _Body:
+    """What is sent, made in the scope of the request. The server closes it when that is done."""
+
+    def __init__(self, body: Iterable[bytes], guests: Visit) -> None:
+        self._body = body
+        self._chunks = iter(body)
+        self._guests = guests
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            with self._guests.working():
+                return next(self._chunks)
+        except BaseException as exc:
+            self._guests.leave(None if isinstance(exc, StopIteration) else exc)
+            raise
+
+    def close(self) -> None:
+        """Close what was made for the request, and the scope."""
+        close = getattr(self._body, "close", None)
+        try:
+            if close is not None:
+                with self._guests.working():
+                    close()
+        finally:
+            self._guests.leave(None)
