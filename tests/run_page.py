@@ -8,8 +8,9 @@ block depends on its language:
     python               It runs. `await` may stand at the top level.
     python title="x.py"  It is written to that file.
     console              Each line that begins with `$ ` runs; the lines below it are what it prints.
-                         One that ends in ` &` runs until the page ends, and the next one waits until its
-                         `FAILPY_HTTP` is there. Port 1234 stands for one that is free.
+                         One that ends in ` &` runs until the page ends, and the next one waits until it
+                         listens at its `FAILPY_HTTP` or `--port`. An `export` is for what comes after it.
+                         The ports 1234, 8001 and 8002 stand for some that are free, in Python too.
     text                 Under the comment `<!-- output -->`, it is what the block above has printed.
 
 A block may print only what is shown. Under `<!-- expect: NAME -->` a block must raise an exception of
@@ -23,6 +24,7 @@ import asyncio
 import doctest
 import inspect
 import io
+import os
 import re
 import socket
 import subprocess
@@ -79,7 +81,7 @@ class Page:
         self.path = path
         self.namespace: dict[str, object] = {"__name__": "__main__"}
         self.printed = ""
-        self.port = free_port()
+        self.ports = {shown: str(free_port()) for shown in ("1234", "8001", "8002")}
         self.running: list[subprocess.Popen[bytes]] = []
 
     def run(self) -> None:
@@ -102,7 +104,7 @@ class Page:
             if block.mark == "not run" and not block.detail:
                 raise Wrong("`not run` needs a reason")
         elif block.language == "python" and title:
-            Path(title[1]).write_text(block.text, encoding="utf-8")
+            Path(title[1]).write_text(self._with_ports(block.text), encoding="utf-8")
         elif block.language == "python":
             self.printed = self._python(block)
         elif block.language == "console":
@@ -111,7 +113,7 @@ class Page:
             raise Wrong(f"nobody knows how to run {block.language or 'a block without a language'!r}")
 
     def _python(self, block: Block) -> str:
-        source = "\n" * block.line + block.text  # so that a traceback names the line of the page
+        source = "\n" * block.line + self._with_ports(block.text)  # so that a traceback names the line of the page
         code = compile(source, self.path, "exec", PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
         raised = ""
         with redirect_stdout(io.StringIO()) as stdout:
@@ -135,21 +137,31 @@ class Page:
         """Run the commands of a session, and compare what each prints with what is shown."""
         for command in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
             line, _, shown = command.partition("\n")
-            line = line.replace(":1234", f":{self.port}")
+            line = self._with_ports(line)
+            if line.startswith("export "):
+                name, _, value = line.removeprefix("export ").partition("=")
+                os.environ[name] = value
+                continue
             if line.endswith(" &"):
                 self._start(line.removesuffix(" &"))
                 continue
             done = subprocess.run(
                 line, shell=True, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60
             )
-            compare(shown, done.stdout.replace(f":{self.port}", ":1234"))
+            compare(shown, self._with_ports(done.stdout, back=True))
+
+    def _with_ports(self, text: str, *, back: bool = False) -> str:
+        for shown, own in self.ports.items():
+            old, new = (own, shown) if back else (shown, own)
+            text = re.sub(rf"(:|--port ){old}\b", rf"\g<1>{new}", text)
+        return text
 
     def _start(self, line: str) -> None:
         program = subprocess.Popen(
             f"exec env {line}", shell=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         self.running.append(program)
-        address = re.search(r"FAILPY_HTTP=(\S+)", line)
+        address = re.search(r"(?:FAILPY_HTTP=|--port )(\S+)", line)
         deadline = time.monotonic() + 30
         while address and not listens(address[1]):
             if program.poll() is not None or time.monotonic() > deadline:
