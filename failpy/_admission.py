@@ -77,7 +77,8 @@ class Admission:
             action = guarded(term)
             if action is not None and action not in self._allow:
                 raise Refused(
-                    f"{term} may not be armed from outside: FAILPY_PROPAGATION_ALLOW={action} lets it"
+                    f"{term} may not be armed from outside: start the service with "
+                    f"FAILPY_PROPAGATION_ALLOW={action}, or its middleware with allow=({action!r},)"
                 )
         return chain
 

@@ -129,7 +129,7 @@ async def _answer(
         except Exception as exc:
             if exc is not error:
                 raise
-    elif app is None:
+    elif app is None or not isinstance(error, Exception):  # which no framework makes a page of
         headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"21")]
         await tell({"type": "http.response.start", "status": 500, "headers": headers})
         await tell({"type": "http.response.body", "body": b"Internal Server Error"})

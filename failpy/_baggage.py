@@ -71,11 +71,6 @@ class Carried(str):
     def __str__(self) -> str:
         return self.make()
 
-    __hash__ = str.__hash__
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
     def __reduce__(self) -> tuple[Any, ...]:
         return str, (str(self),)
 

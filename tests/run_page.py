@@ -113,7 +113,9 @@ class Page:
             raise Wrong(f"nobody knows how to run {block.language or 'a block without a language'!r}")
 
     def _python(self, block: Block) -> str:
-        source = "\n" * block.line + self._with_ports(block.text)  # so that a traceback names the line of the page
+        source = "\n" * block.line + self._with_ports(
+            block.text
+        )  # so that a traceback names the line of the page
         code = compile(source, self.path, "exec", PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
         raised = ""
         with redirect_stdout(io.StringIO()) as stdout:
