@@ -7,22 +7,24 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 from flask import Flask, stream_with_context
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.requests import Request
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
-from starlette.websockets import WebSocket
 
 from failpy import FailpointError, FailpointPanic, InvalidName, NeverFired, fail
 from failpy._config import config
 from failpy._registry import armed
 from tests.travelling import KEY, asgi_client, away, key, starlette, wsgi_client
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.websockets import WebSocket
 
 __all__ = ["key"]
 
@@ -147,6 +149,7 @@ async def test_a_bare_application_that_raises_answers_with_a_report(point: str, 
             assert (response.status_code, response.text) == (500, "Internal Server Error")
         with travel({f"pay:{point}": '50%return("x")'}):
             assert (await client.get(f"/{point}")).text == "done"
+    return None
 
 
 async def _merged_by_hand(scope: fail.Scope, point: str) -> None:
