@@ -83,7 +83,7 @@ class Propagation:
         self._known: set[str] = set()
         self._services: Counter[str] = Counter()
         self._refusals: dict[str, dict[str, str]] = {}
-        self._carried: Carried | None = None
+        self._carried = Carried(str)
         self._before: object = None
 
     # --- on the way out ---
@@ -97,8 +97,7 @@ class Propagation:
 
     def leave(self) -> None:
         """Take it out."""
-        if self._carried is not None:
-            detach(self._carried, self._before)
+        detach(self._carried, self._before)
 
     def ticket(self, scope: Armory) -> str:
         """A ticket for one request; empty when nothing is armed that text can say."""

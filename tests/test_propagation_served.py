@@ -315,6 +315,17 @@ def test_a_body_that_is_not_read_to_its_end_is_closed(point: str) -> None:
             body.close()  # type: ignore[attr-defined]
 
 
+def test_a_body_that_is_a_list_stays_one(point: str) -> None:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return [hit(point)().encode()]
+
+    with travel({point: 'return("x")'}, strict=False) as scope:
+        environ = {"HTTP_BAGGAGE": scope.headers()["baggage"]}
+        assert fail.WSGIMiddleware(app)(environ, lambda *_: None) == [b"x"]
+        assert armed()[point] == 1
+
+
 def test_an_exception_in_a_body_goes_its_way(point: str) -> None:
     def app(environ: Any, start_response: Any) -> Iterator[bytes]:
         start_response("200 OK", [])
@@ -400,8 +411,8 @@ async def test_a_header_that_is_not_good_has_no_effect(point: str, log: Callable
             for bad in (good[:-1], f"{good}x", "failpy=x", f"{good}, failpy=y", "failpy=" + "x" * 9000):
                 response = await client.get("/", headers={"baggage": bad})
                 assert (response.text, "failpy-report" in response.headers) == ("done", False)
-            response = await client.get("/", headers={"baggage": "other=1"})
-            assert response.text == "done"
+            for other in ("other=1", "other=failpy", "failpy="):
+                assert (await client.get("/", headers={"baggage": other})).text == "done"
     assert log().count("WARNING a request came with a scope that has no effect: ") == 5
 
 
@@ -593,6 +604,23 @@ async def test_a_service_in_between_passes_on_what_came_and_what_comes_back(poin
         with travel({f"pay:{point}": '1*return("x")', f"{point}.b": "off"}, strict=False) as scope:
             assert (await client.get("/")).text == "xx"
     assert [(entry.service, entry.nth) for entry in scope.trace] == [("pay", 1), ("pay", 2)]
+
+
+async def test_a_service_in_the_process_of_who_asks_is_in_its_scope_once(point: str) -> None:
+    seen: list[str] = []
+
+    def note() -> str:
+        scope = fail.current_scope()
+        assert scope is not None
+        seen.append(scope.headers()["baggage"])
+        return hit(point)()
+
+    transport = httpx.ASGITransport(starlette(note))  # not `away`
+    async with fail.hook_httpx(httpx.AsyncClient(transport=transport, base_url="http://pay")) as client:
+        with travel({point: 'return("x")'}) as scope:
+            assert (await client.get("/")).text == "x"
+            assert scope.status(point).hits == 1
+    assert "~" not in seen[0]
 
 
 async def test_draws_differ_from_request_to_request_and_are_those_of_the_seed(point: str) -> None:
