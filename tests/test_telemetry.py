@@ -386,22 +386,25 @@ print([event.attributes["failpoint.nth"] for event in span.events])
     assert (ended.stdout, ended.stderr) == ("[2]\n", "")
 
 
-def test_a_logger_of_a_class_of_the_programs_own_decides_for_itself() -> None:
-    ended = program("""
-import logging
-from failpy import fail
-class Picky(logging.Logger):
-    loud = False
-    def isEnabledFor(self, level):
-        return super().isEnabledFor(level) or self.loud
-logging.setLoggerClass(Picky)
-logging.basicConfig(format="%(message)s")
-with fail.scope({"picky": "return"}):
-    fail.point("picky").hit()
-    Picky.loud = True
-    fail.point("picky").hit()
-""")
-    assert ended.stderr == "failpoint 'picky' fired: return (hit 2)\n"
+def test_a_logger_of_a_class_of_the_programs_own_decides_for_itself(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Picky(logging.Logger):
+        loud = False
+
+        def isEnabledFor(self, level: int) -> bool:
+            return super().isEnabledFor(level) or self.loud
+
+    picky, kept = Picky("failpy.fired", logging.WARNING), Kept()
+    picky.addHandler(kept)
+    monkeypatch.setattr("failpy._activation.telemetry", Telemetry())
+    with fail.scope({name: "return"}):
+        with monkeypatch.context() as patch:
+            patch.setattr(logging, "getLogger", lambda _: picky)
+            fail.point(name).hit()
+        monkeypatch.setattr(Picky, "loud", True)
+        fail.point(name).hit()
+    assert [record.failpoint_nth for record in kept.records] == [2]
 
 
 # --- when it is told ---
