@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from threading import local
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,17 @@ TRACE = "opentelemetry.trace"
 _LOGGER = "failpy.fired"
 _EVENT = "failpoint.fired"
 _LONGEST = 1000
+_OURS = ("failpy", "wrapt")
 _modules = sys.modules
+
+
+class _Here(local):
+    """What this thread is about."""
+
+    asking = False
+
+
+_here = _Here()
 
 
 class Telemetry:
@@ -48,11 +59,19 @@ class Telemetry:
         What a handler, a filter or a span raises is none of the program's: it goes to `sys.unraisablehook`,
         as it does from a `__del__`. What is no `Exception`, such as a `KeyboardInterrupt`, is raised.
         """
-        with muted():
+        # Who listens is asked without muting: a signal handler that comes meanwhile hits what it hits. But
+        # should what is asked be a failpoint itself, and fire, there would be no end of asking.
+        if _here.asking:
+            return
+        try:
+            _here.asking = True
             logger = None if self.levels.get(INFO) is False else _safely(self._listening)
             span = _safely(_recording)
-            if logger is None and span is None:
-                return
+        finally:
+            _here.asking = False
+        if logger is None and span is None:
+            return
+        with muted():
             around = _Around(sys._getframe())
             if span is not None and not around.tracing:
                 _safely(_tell_span, hit, span)
@@ -138,11 +157,11 @@ class _Around:
     def __init__(self, frame: FrameType | None) -> None:
         self.depth = 0
         self.logging = self.tracing = False
-        in_failpy = True
+        ours = True
         while frame is not None:
             module = str(frame.f_globals.get("__name__"))
-            in_failpy = in_failpy and module.partition(".")[0] == "failpy"
-            self.depth += in_failpy
+            ours = ours and module.partition(".")[0] in _OURS
+            self.depth += ours
             self.logging = self.logging or module == "logging"
             self.tracing = self.tracing or module.startswith("opentelemetry.sdk.")
             frame = frame.f_back

@@ -537,17 +537,17 @@ def test_a_handler_and_a_span_hit_no_failpoint(
     log = tmp_path / "log"
     handler = logging.FileHandler(log, delay=True, encoding="utf-8")
     handler.addFilter(lambda record: fail.point(name).hit() is None)
-    real = trace.get_current_span
-
-    def hitting(*args: Any) -> Any:
-        fail.point(name).hit()
-        return real(*args)
-
-    monkeypatch.setattr(trace, "get_current_span", hitting)
     FIRED.addHandler(handler)
     FIRED.setLevel(logging.INFO)
     try:
-        with fail.attach_posix("io"), spans("request"):
+        with fail.attach_posix("io"), spans("request") as span:
+            real = span.add_event
+
+            def hitting(*args: Any) -> None:
+                assert fail.point(name).hit() is None
+                real(*args)
+
+            monkeypatch.setattr(span, "add_event", hitting)
             with fail.scope({name: "return", "posix/io/open": "raise", "posix/io/write": "raise"}) as scope:
                 assert fail.point(name).hit()
                 assert scope.status(name).hits == 1
@@ -559,6 +559,42 @@ def test_a_handler_and_a_span_hit_no_failpoint(
         handler.close()
     assert log.read_text() == f"failpoint '{name}' fired: return (hit 1)\n"
     assert spans.terms == {"request": ["return"]}
+
+
+def test_a_failpoint_on_what_is_asked_does_not_ask_again(
+    name: str, log: Kept, unraisable: list[BaseException]
+) -> None:
+    with fail.attach(trace.get_current_span, f"{name}.asked"):
+        with fail.scope({name: "return", f"{name}.asked": "raise(KeyError)"}) as scope:
+            for _ in range(3):
+                assert fail.point(name).hit()
+            assert scope.status(f"{name}.asked").fired == 3
+    assert [record.failpoint for record in log.records] == [name] * 3
+    assert [type(each) for each in unraisable] == [KeyError] * 3
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="no such signal on this platform")
+def test_a_signal_handler_hits_what_it_hits_while_it_is_asked_who_listens(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handled: list[object] = []
+    real = trace.get_current_span
+
+    def interrupted(*args: Any) -> Any:
+        if not handled:
+            signal.raise_signal(signal.SIGUSR1)
+        return real(*args)
+
+    monkeypatch.setattr(trace, "get_current_span", interrupted)
+    before = signal.signal(signal.SIGUSR1, lambda *_: handled.append(fail.point(name).hit()))
+    try:
+        with fail.scope({name: "return"}) as scope:
+            fail.point(name).hit()
+            assert scope.status(name).fired == 2
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert len(handled) == 1
+    assert handled[0] is not None
 
 
 def test_what_fires_while_a_record_is_written_has_none_of_its_own(name: str, log: Kept, spans: Spans) -> None:
