@@ -107,11 +107,11 @@ def unraisable(monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
     return seen
 
 
-def program(source: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def program(source: str, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", source, *arguments],
         cwd=ROOT,
-        env=plain_environ(),
+        env=plain_environ() | environ,
         capture_output=True,
         text=True,
         timeout=60,
@@ -219,6 +219,20 @@ def test_a_function_in_c_and_the_operating_system_are_told_of(name: str, log: Ke
         (name, __file__),
         ("posix/io/open", Path.open.__code__.co_filename),
     ]
+
+
+def test_a_function_in_c_is_told_of_at_the_call_where_wrapt_is_written_in_python() -> None:
+    ended = program(
+        """
+import logging, zlib
+from failpy import fail
+logging.basicConfig(level=logging.INFO, format="%(filename)s:%(lineno)d")
+with fail.attach("zlib:crc32", "crc", returns=int), fail.scope({"crc": "return(5)"}):
+    zlib.crc32(b"x")
+""",
+        WRAPT_DISABLE_EXTENSIONS="1",
+    )
+    assert ended.stderr == "<string>:6\n"
 
 
 def test_the_process_scope_is_told_of_as_a_scope_is(name: str, log: Kept) -> None:
