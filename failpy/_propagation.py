@@ -88,10 +88,12 @@ class Propagation:
 
     # --- on the way out ---
 
+    def begin(self, scope: Armory) -> None:
+        """Let what is told of the scope find it from any context."""
+        _begun[self.identity] = scope
+
     def enter(self, scope: Armory) -> None:
         """Put the scope into the baggage of this context."""
-        if self.came is None:
-            _begun[self.identity] = scope
         self._carried = Carried(lambda: _quietly(scope))
         self._before = attach(self._carried)
 
@@ -193,15 +195,14 @@ class Propagation:
                 "no request has carried it: call fail.hook_httpx(client) or fail.hook_requests(session), "
                 "send scope.headers(), or let OpenTelemetry instrument the client"
             )
-        carried = "1 request has carried it" if self.sent == 1 else f"{self.sent:,} requests have carried it"
         if not reports:
             return (
-                f"{carried}, and no report came back: let the service have failpy's middleware, with the "
+                "it was sent along, and no report came back: let the service have failpy's middleware, with the "
                 "same FAILPY_PROPAGATION_KEY, and the client fail.hook_httpx or fail.hook_requests, which "
                 "read it"
             )
         services = ", ".join(map(repr, sorted(self._services)))
-        return f"{carried}, and {reports:,} report{'s' * (reports > 1)} came back, from {services}"
+        return f"it was sent along, and {reports:,} report{'s' * (reports > 1)} came back, from {services}"
 
 
 def _said(scope: Armory) -> dict[str, str]:

@@ -188,6 +188,7 @@ class Scope(Armory):
 
             self.propagation = Propagation(keys_for(None), seconds)
             self.propagation.check(self, {name: each.text for name, each in self._settings.terms.items()})
+            self.propagation.begin(self)
 
     def carry(self) -> None:
         """Put it into the baggage of this context, if it travels."""

@@ -58,6 +58,8 @@ class _Guest(Scope):
         try:
             enable(self, {check_name(here): self._admission.chain(here, text)}, importing=False)
         except (Refused, FailpointError, TypeError, ValueError) as exc:
+            if here == name and ":" in name and declared(here) is None:
+                return  # it is addressed to another service, which will see
             self._refuse(name, str(exc).partition("\n")[0])
         else:
             self._names[here] = name

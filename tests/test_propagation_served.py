@@ -494,6 +494,16 @@ async def test_a_name_that_nobody_has_declared_is_told(name: str, log: Callable[
     assert [line.split()[0] for line in log().splitlines()] == ["WARNING", "INFO", "INFO"]
 
 
+async def test_what_another_service_is_asked_for_is_no_matter_of_this_one(
+    point: str, log: Callable[[], str]
+) -> None:
+    async with asgi_client(starlette(hit(point), names=["db.*"])) as client:
+        with pytest.raises(NeverFired) as error, travel({f"ship:{point}": "kill"}):
+            await client.get("/")
+    assert "it was sent along, and 1 report came back, from 'pay'" in str(error.value)
+    assert log() == ""
+
+
 async def test_a_point_that_is_declared_by_the_request_is_armed(name: str) -> None:
     async with asgi_client(starlette(hit(name))) as client:
         with travel({f"pay:{name}": "raise(KeyError)"}):
