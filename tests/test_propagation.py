@@ -444,11 +444,11 @@ def test_nothing_that_never_fired_is_silent(name: str) -> None:
         (f"pay:{name}", sent): "and it was sent along, and no report came back: let the service have",
         (f"pay:{name}", told): "and it was sent along, and 1 report came back, from 'pay'",
         (f"pay:{name}", refused): "no code here has declared it, and service 'pay' did not arm it: not here",
-        (f"{name}.known", told): "and 1 request has carried it, and 1 report came back, from 'pay'",
+        (f"{name}.known", told): "and it was sent along, and 1 report came back, from 'pay'",
         (
             f"{name}.here",
             told,
-        ): "did not reach it in this scope, and elsewhere neither (1 request has carried it",
+        ): "did not reach it in this scope, and elsewhere neither (it was sent along",
     }
     for (point, way), words in said.items():
         error = verdict({point: "raise"}, way)
