@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
-from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount
 
-from failpy import fail
+from failpy import FailpointError, fail
+from failpy._registry import armed
 from tests.travelling import asgi_client, away, key, starlette
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
 
 __all__ = ["key"]
 
@@ -136,7 +138,8 @@ async def test_the_program_makes_its_page_once(point: str, kind: str) -> None:
         async def __call__(self, request: Request, exc: Exception) -> PlainTextResponse:
             return sync_page(request, exc)
 
-    page: Any = {"sync": sync_page, "async": async_page, "partial": partial(async_page), "object": Page()}[kind]
+    pages = {"sync": sync_page, "async": async_page, "partial": partial(async_page), "object": Page()}
+    page: Any = pages[kind]
     app = starlette(raising(point))
     app.exception_handlers = {Exception: partial(async_page, None), 500: page}
     async with asgi_client(app) as client:
@@ -173,3 +176,122 @@ async def test_what_cannot_be_sent_of_a_page_goes_its_way(point: str) -> None:
         request = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": headers}
         with pytest.raises(OSError, match="gone"):
             await away(app)(request, asyncio.Event().wait, send)
+
+
+async def test_what_fatal_unwinds_with_in_a_group_is_an_answer_too(point: str) -> None:
+    async def both() -> None:
+        scope = fail.current_scope()
+        assert scope is not None
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_fatal())
+
+    async with asgi_client(starlette(both)) as client:
+        with pytest.raises(ExceptionGroup, match="1 failure") as group, travel({point: "off"}, strict=False):
+            assert (await client.get("/")).text == "Internal Server Error"
+    assert str(group.value.exceptions[0]) == "Failure: no more"
+
+
+async def _fatal() -> None:
+    _unwind()
+
+
+def _unwind() -> None:
+    scope = fail.current_scope()
+    assert scope is not None
+    scope.fatal("no more")
+
+
+# --- WSGI ---
+
+
+class Server:
+    """A server of WSGI that checks what it is told, as PEP 3333 has it."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = fail.WSGIMiddleware(app, service="pay")
+        self.status = ""
+        self.headers: dict[str, str] = {}
+        self.sent: list[bytes] = []
+        self.length: int | None = None
+
+    def start_response(self, status: str, headers: Any, exc_info: Any = None) -> Callable[[bytes], None]:
+        if exc_info is not None and self.sent:
+            raise exc_info[1].with_traceback(exc_info[2])
+        assert exc_info is not None or not self.status, "the response has been started already"
+        self.status, self.headers = status, dict(headers)
+        return self.sent.append
+
+    def serve(self, scope: fail.Scope) -> bytes:
+        body = self.app({"HTTP_BAGGAGE": scope.headers()["baggage"]}, self.start_response)
+        try:
+            self.length = len(body) if hasattr(body, "__len__") else None
+            for chunk in body:
+                assert self.status
+                self.sent.append(chunk)
+        finally:
+            getattr(body, "close", lambda: None)()
+        scope.collect(self.headers)
+        return b"".join(self.sent)
+
+
+@pytest.mark.parametrize("when", ["called", "started", "first", "lazily"])
+def test_fatal_makes_a_page_as_long_as_nothing_is_sent(point: str, when: str) -> None:
+    def called(environ: Any, start_response: Any) -> Any:
+        if when == "started":
+            start_response("200 OK", [])
+        _unwind()
+
+    def first(environ: Any, start_response: Any) -> Any:
+        if when == "first":
+            start_response("200 OK", [])
+        _unwind()
+        yield b"never"
+
+    server = Server(called if when in ("called", "started") else first)
+    with pytest.raises(ExceptionGroup) as group, travel({point: "off"}, strict=False) as scope:
+        assert server.serve(scope) == b"Internal Server Error"
+        assert armed()[point] == 1
+    assert server.status == "500 Internal Server Error"
+    assert str(group.value.exceptions[0]) == "Failure: no more"
+
+
+@pytest.mark.parametrize("how", ["written", "yielded"])
+def test_fatal_after_something_was_sent_ends_no_server(point: str, how: str) -> None:
+    def written(environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [])(b"one")
+        _unwind()
+
+    def yielded(environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [])
+        yield b"one"
+        _unwind()
+
+    server = Server(written if how == "written" else yielded)
+    with travel({point: "off"}, strict=False) as scope:
+        with pytest.raises(FailpointError, match="no more"):
+            server.serve(scope)
+        assert armed()[point] == 1
+    assert server.sent == [b"one"]
+
+
+def test_a_body_is_begun_in_the_scope_and_none_is_left_of_one_that_cannot(point: str) -> None:
+    class Body:
+        def __iter__(self) -> Any:
+            return iter([str(fail.point(point).hit().value).encode()])
+
+        def __len__(self) -> int:
+            return 1
+
+    def app(environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [])
+        return Body()
+
+    def wrong(environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [])
+
+    server = Server(app)
+    with travel({point: 'return("x")'}, strict=False) as scope:
+        assert (server.serve(scope), server.length) == (b"x", 1)
+        with pytest.raises(TypeError):
+            Server(wrong).serve(scope)
+        assert armed()[point] == 1
