@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import pickle
+from collections.abc import Callable, Sized
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+import requests
 from starlette.applications import Starlette
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount
 
-from failpy import FailpointError, fail
+from failpy import FailpointError, NeverFired, fail
+from failpy._config import config
 from failpy._registry import armed
-from tests.travelling import asgi_client, away, key, starlette
+from failpy._ticket import NESTED, Ticket, separate
+from tests.travelling import KEYS, asgi_client, away, key, starlette
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -46,6 +51,89 @@ def raising(point: str) -> Callable[[], None]:
         fail.point(point).hit()
 
     return work
+
+
+# --- the caller ---
+
+
+@pytest.mark.parametrize("kind", ["httpx", "requests"])
+def test_a_request_that_is_sent_again_has_the_scope_of_that_time(name: str, kind: str) -> None:
+    seen: list[str | None] = []
+
+    def answer(request: Any) -> httpx.Response:
+        seen.append(request.headers.get("baggage"))
+        return httpx.Response(200)
+
+    class Adapter(requests.adapters.BaseAdapter):
+        def send(self, request: Any, *args: Any, **kwargs: Any) -> requests.Response:
+            answer(request)
+            response = requests.Response()
+            response.status_code = 200
+            return response
+
+    client: Any
+    if kind == "httpx":
+        client = fail.hook_httpx(httpx.Client(transport=httpx.MockTransport(answer)))
+        request = client.build_request("GET", "http://pay/")
+    else:
+        client = requests.Session()
+        client.mount("http://", Adapter())
+        fail.hook_requests(client)
+        request = client.prepare_request(requests.Request("GET", "http://pay/"))
+    for before in (None, "user=1"):
+        seen.clear()
+        if before is not None:
+            request.headers["baggage"] = before
+        with travel({name: "off"}, strict=False):
+            client.send(request)
+            client.send(request)
+        with travel({name: "raise"}, strict=False):
+            client.send(request)
+        client.send(request)
+        assert len(set(seen)) == 4, "each is made anew"
+        assert seen[3] == before
+
+
+def test_what_is_set_of_a_hooked_adapter_is_set_of_the_adapter() -> None:
+    session = requests.Session()
+    adapter = session.get_adapter("http://pay")
+    fail.hook_requests(session)
+    hooked: Any = session.get_adapter("http://pay")
+    hooked.max_retries = 5
+    assert adapter.max_retries == 5  # type: ignore[attr-defined]
+    assert pickle.loads(pickle.dumps(hooked)).max_retries == 5
+
+
+def test_a_seed_that_no_service_takes_is_refused_at_once(name: str) -> None:
+    with pytest.raises(FailpointError, match="less than 2\\*\\*128, and not one of 129 bits"):
+        travel({name: "off"}, seed=2**128).__enter__()
+    with travel({name: "off"}, seed=1 - 2**128) as scope:
+        fail.point(name).hit()
+        (text,) = separate(scope.headers()["baggage"].removeprefix("failpy="))
+        assert Ticket.read(text, KEYS).seed == 1 - 2**128
+
+
+def test_more_scopes_in_one_another_than_a_service_takes_are_refused_at_once(name: str) -> None:
+    with ExitStack() as stack:
+        for _ in range(NESTED):
+            scope = stack.enter_context(travel({name: "off"}, strict=False))
+        assert len(separate(scope.headers()["baggage"])) == NESTED
+        with pytest.raises(FailpointError, match="scope 5 of those in one another that travel, and 4 are"):
+            travel({name: "off"}).__enter__()
+
+
+def test_a_scope_inside_is_no_request_of_those_around_it(name: str) -> None:
+    with pytest.raises(NeverFired, match="no request has carried it"), travel({f"pay:{name}": "raise"}):
+        with travel({name: "off"}, strict=False) as scope:
+            scope.enable(name, "raise")
+
+
+def test_without_failpoints_a_scope_travels_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "enabled", False)
+    monkeypatch.setattr(config, "propagation_keys", ())
+    with travel({}) as scope:
+        assert scope.headers() == {}
+        assert not scope.collect({})
 
 
 # --- exceptions that nobody handles ---
@@ -141,7 +229,7 @@ async def test_the_program_makes_its_page_once(point: str, kind: str) -> None:
     pages = {"sync": sync_page, "async": async_page, "partial": partial(async_page), "object": Page()}
     page: Any = pages[kind]
     app = starlette(raising(point))
-    app.exception_handlers = {Exception: partial(async_page, None), 500: page}
+    app.exception_handlers = {Exception: raising(point), 500: page}
     async with asgi_client(app) as client:
         for times in (1, 2):
             with travel({f"pay:{point}": "raise"}):
@@ -224,7 +312,7 @@ class Server:
     def serve(self, scope: fail.Scope) -> bytes:
         body = self.app({"HTTP_BAGGAGE": scope.headers()["baggage"]}, self.start_response)
         try:
-            self.length = len(body) if hasattr(body, "__len__") else None
+            self.length = len(body) if isinstance(body, Sized) else None
             for chunk in body:
                 assert self.status
                 self.sent.append(chunk)
@@ -277,7 +365,8 @@ def test_fatal_after_something_was_sent_ends_no_server(point: str, how: str) -> 
 def test_a_body_is_begun_in_the_scope_and_none_is_left_of_one_that_cannot(point: str) -> None:
     class Body:
         def __iter__(self) -> Any:
-            return iter([str(fail.point(point).hit().value).encode()])
+            found = fail.point(point).hit()
+            return iter([str(found and found.value).encode()])
 
         def __len__(self) -> int:
             return 1
