@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
+from contextlib import contextmanager
+from functools import partial, wraps
+from inspect import iscoroutinefunction
 from typing import Any
 
 from failpy._admission import admission
@@ -20,6 +23,7 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 _BAGGAGE, _MEMBER, _REPORT = BAGGAGE.encode(), MEMBER.encode(), REPORT.encode()
+_ASKED = "failpy.asked"
 
 
 class ASGIMiddleware:
@@ -98,7 +102,7 @@ class ASGIMiddleware:
             raised = exc
             is_ours = guests.began(exc)
             if not has_begun and (is_ours or isinstance(exc, Exception | FailpointPanic)):
-                await _answer(exc, scope, receive, tell)
+                await _answer(exc, self, scope, receive, tell)
             if not is_ours:
                 raise
         finally:
@@ -107,29 +111,94 @@ class ASGIMiddleware:
 
 
 async def _answer(
-    error: BaseException, scope: MutableMapping[str, Any], receive: Receive, tell: Send
+    error: BaseException, me: ASGIMiddleware, scope: MutableMapping[str, Any], receive: Receive, tell: Send
 ) -> None:
-    """Send the response to an exception that nobody has handled, since only this one can bring a report.
+    """Send the response to an exception that nobody handles, since only this one can bring a report.
 
     What is further out would send it otherwise: Starlette its own page, or that of the program; a server
     a bare one. It finds that the response has begun, and does with the exception what it always does.
+    Where somebody else further out may handle the exception, it is left to them, without a report.
     """
     app = scope.get("app")
-    if isinstance(error, Exception) and hasattr(app, "build_middleware_stack"):
-        from starlette.middleware.errors import ServerErrorMiddleware
-
-        async def fail(*_: object) -> None:
-            raise error
-
-        handlers: dict[Any, Any] = getattr(app, "exception_handlers", {})
-        handler = handlers.get(500) or handlers.get(Exception)
-        page = ServerErrorMiddleware(fail, handler, debug=getattr(app, "debug", False))
-        try:
-            await page(scope, receive, tell)
-        except Exception as exc:
-            if exc is not error:
-                raise
-    elif app is None or not isinstance(error, Exception):  # which no framework makes a page of
+    if isinstance(error, Exception) and app is not None:
+        page = _page(app, me)
+        if page is not None:
+            await _show(page, error, scope, receive, tell)
+    else:  # no framework makes a page of another exception, and without one the server does
         headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"21")]
         await tell({"type": "http.response.start", "status": 500, "headers": headers})
         await tell({"type": "http.response.body", "body": b"Internal Server Error"})
+
+
+def _page(app: Any, me: ASGIMiddleware) -> Any:
+    """What makes the page of an exception in Starlette, if that is what it gets to next; else None."""
+    if not hasattr(app, "build_middleware_stack"):
+        return None
+    from starlette.middleware.errors import ServerErrorMiddleware
+
+    page = None
+    each = getattr(app, "middleware_stack", None)
+    while each is not None and each is not me:
+        if isinstance(each, ServerErrorMiddleware):
+            page = each
+        elif not isinstance(each, ASGIMiddleware) and not type(each).__module__.startswith("opentelemetry."):
+            page = None  # it may handle the exception, or change the page
+        each = getattr(each, "app", None)
+    return None if each is None else page
+
+
+async def _show(
+    page: Any, error: Exception, scope: MutableMapping[str, Any], receive: Receive, tell: Send
+) -> None:
+    async def fail(*_: object) -> None:
+        raise error
+
+    if page.handler is not None and not hasattr(page.handler, _ASKED):
+        page.handler = _asked_once(page.handler)
+    try:
+        await type(page)(fail, page.handler, debug=page.debug)(scope, receive, tell)
+    except Exception as exc:
+        asked = scope.get(_ASKED)
+        if exc is not error and (asked is None or exc is not asked[1]):
+            raise
+
+
+def _asked_once(handler: Callable[[Any, Exception], Any]) -> Callable[[Any, Exception], Any]:
+    """What makes the program's own page, but for a second time of the same exception.
+
+    Starlette asks for it even where a response has begun, and throws it away. What the handler does besides
+    would be done twice.
+    """
+    called: Any = handler
+    while isinstance(called, partial):
+        called = called.func
+
+    @contextmanager
+    def asking(request: Any, error: Exception) -> Iterator[bool]:
+        asked = request.scope.get(_ASKED)
+        if asked is not None and asked[0] is error:
+            if asked[1] is not None:
+                raise asked[1]
+            yield False
+            return
+        try:
+            request.scope[_ASKED] = error, None
+            yield True
+        except Exception as exc:
+            request.scope[_ASKED] = error, exc
+            raise
+
+    @wraps(handler)
+    def answer(request: Any, error: Exception) -> Any:
+        with asking(request, error) as is_first:
+            return handler(request, error) if is_first else None
+
+    @wraps(handler)
+    async def answer_async(request: Any, error: Exception) -> Any:
+        with asking(request, error) as is_first:
+            return await handler(request, error) if is_first else None
+
+    is_async = iscoroutinefunction(called) or iscoroutinefunction(getattr(called, "__call__", None))  # noqa: B004
+    once = answer_async if is_async else answer
+    setattr(once, _ASKED, True)
+    return once

@@ -21,7 +21,7 @@ from failpy._latest import Latest
 from failpy._observer import observing
 from failpy._remote_hit import RemoteHit
 from failpy._signing import MOST, Refused
-from failpy._ticket import Ticket, joined
+from failpy._ticket import HIGHEST, NESTED, Ticket, joined
 
 if TYPE_CHECKING:
     from failpy._armory import Armory
@@ -101,13 +101,20 @@ class Propagation:
         """Take it out."""
         detach(self._carried, self._before)
 
-    def ticket(self, scope: Armory) -> str:
-        """A ticket for one request; empty when nothing is armed that text can say."""
+    def ticket(self, scope: Armory, *, on_trial: bool = False) -> str:
+        """A ticket for one request; empty when nothing is armed that text can say.
+
+        Args:
+            scope: The scope.
+            on_trial: Whether it is only to be seen how long it is.
+        """
         if self.came is not None:
             return self.came
         terms = _said(scope)
         if not terms:
             return ""
+        if on_trial:
+            return self._ticket(scope, terms, 0)
         text = self._ticket(scope, terms, next(self._numbers))
         self.sent += 1
         return text
@@ -126,9 +133,19 @@ class Propagation:
         Raises:
             FailpointError: saying how long they are, and how long they may be.
         """
+        if abs(scope.seed) >= HIGHEST:
+            raise FailpointError(
+                f"a scope that travels needs a seed of less than 2**128, and not one of "
+                f"{scope.seed.bit_length():,} bits: give a smaller one"
+            )
         every = {name: text for name, text in {**_said(scope), **terms}.items() if text is not None}
         text = self._ticket(scope, every, 0)
-        around = tickets_of(scope.parent, besides=self.identity)
+        around = tickets_of(scope.parent, besides=self.identity, on_trial=True)
+        if len(around) >= NESTED:
+            raise FailpointError(
+                f"this is scope {len(around) + 1} of those in one another that travel, and {NESTED} are the "
+                "most: arm the points in fewer scopes, or make this one without propagate"
+            )
         if len(joined([*around, text])) > MOST - _SPARE:
             outer = ", with those of the scopes around it," if around else ""
             raise FailpointError(
@@ -223,17 +240,18 @@ def _travelling(layer: Layer | None) -> Iterator[tuple[Armory, Propagation]]:
         layer = layer.parent
 
 
-def tickets_of(layer: Layer | None, *, besides: str = "") -> list[str]:
+def tickets_of(layer: Layer | None, *, besides: str = "", on_trial: bool = False) -> list[str]:
     """The tickets that travel with what is asked in this layer, that of the outermost scope first.
 
     Args:
         layer: The layer.
         besides: The identity of a scope to leave out.
+        on_trial: Whether no request is going to have them.
     """
     tickets: dict[str, str] = {besides: ""}  # in a test of one process, a scope may be around itself
     for scope, propagation in _travelling(layer):
         if propagation.identity not in tickets:
-            tickets[propagation.identity] = propagation.ticket(scope)
+            tickets[propagation.identity] = propagation.ticket(scope, on_trial=on_trial)
     return [ticket for ticket in reversed(tickets.values()) if ticket]
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, NoReturn, Self, TypeVar
 from failpy._arming import disable_all, enable
 from failpy._armory import Armory
 from failpy._childenv import child_environ
+from failpy._config import config
 from failpy._context import current, set_current
 from failpy._endings import Allowed
 from failpy._errors import FailpointError, ScopeError, Unwind
@@ -153,7 +154,7 @@ class Scope(Armory):
 
     def _check_travelling(self, what: str) -> None:
         self._check_open(what)
-        if self.propagation is None:
+        if self.propagation is None and self._settings.propagate is None:
             raise ScopeError(f"cannot {what}: the scope stays here; make it with propagate=True")
 
     # --- opening and closing ---
@@ -182,7 +183,7 @@ class Scope(Armory):
 
     def _set_out(self) -> None:
         seconds = self._settings.propagate
-        if seconds is not None:
+        if seconds is not None and config.enabled:  # without failpoints there need not be a key
             from failpy._propagation import Propagation
             from failpy._signing import keys_for
 

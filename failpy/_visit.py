@@ -12,6 +12,7 @@ from failpy._admission import Admission
 from failpy._arming import enable
 from failpy._context import inside, muted
 from failpy._errors import FailpointError, Unwind
+from failpy._failures import without_unwinding
 from failpy._feedback import Account, Feedback, drawn, runs_of, written
 from failpy._names import check_name
 from failpy._propagation import Propagation
@@ -178,7 +179,12 @@ class Visit:
 
     def began(self, error: BaseException) -> bool:
         """Whether this is what `fatal` of one of these scopes unwinds with: it has done its work then."""
-        return isinstance(error, Unwind) and any(error.scope is scope for scope in self._scopes)
+        if not isinstance(error, Unwind | BaseExceptionGroup):
+            return False
+        left: BaseException | None = error
+        for scope in self._scopes:
+            left = without_unwinding(left, scope)
+        return left is None
 
 
 def visit(admission: Admission, headers: Iterable[str]) -> Visit | None:
