@@ -315,9 +315,13 @@ class Armory(Layer):
         """How many hits in other services are told of only by their number."""
         return 0 if self.propagation is None else self.propagation.unlisted
 
-    def reader(self) -> Callable[[Hit[Any]], TraceEntry]:
-        """What tells what the trace says of a hit, as of now."""
-        ending = self._endings.reader()
+    def reader(self, own: BaseException | None = None) -> Callable[[Hit[Any]], TraceEntry]:
+        """What tells what the trace says of a hit, as of now.
+
+        Args:
+            own: The exception that comes out of the scope.
+        """
+        ending = self._endings.reader(own)
         return lambda hit: hit.entry(ending(hit))
 
     # --- what activations tell ---

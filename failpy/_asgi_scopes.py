@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
-from contextlib import contextmanager
-from functools import partial, wraps
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from functools import partial
 from inspect import iscoroutinefunction
 from typing import Any
 
@@ -23,7 +22,7 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 _BAGGAGE, _MEMBER, _REPORT = BAGGAGE.encode(), MEMBER.encode(), REPORT.encode()
-_ASKED = "failpy.asked"
+_REPORTED = "failpy_report"
 
 
 class ASGIMiddleware:
@@ -101,8 +100,14 @@ class ASGIMiddleware:
         except BaseException as exc:
             raised = exc
             is_ours = guests.began(exc)
-            if not has_begun and (is_ours or isinstance(exc, Exception | FailpointPanic)):
-                await _answer(exc, self, scope, receive, tell)
+            if not has_begun:
+                app = scope.get("app")
+                if is_ours or isinstance(exc, FailpointPanic) or (isinstance(exc, Exception) and app is None):
+                    await _answer(tell)
+                elif app is not None:
+                    # There may be another of these middlewares inside.
+                    scope[_REPORTED] = ",".join(filter(None, (scope.get(_REPORTED), guests.report(exc))))
+                    _let_pages_tell(app)
             if not is_ours:
                 raise
         finally:
@@ -110,95 +115,49 @@ class ASGIMiddleware:
             raised = None  # else it and this frame would keep each other alive
 
 
-async def _answer(
-    error: BaseException, me: ASGIMiddleware, scope: MutableMapping[str, Any], receive: Receive, tell: Send
-) -> None:
-    """Send the response to an exception that nobody handles, since only this one can bring a report.
+async def _answer(tell: Send) -> None:
+    """Send what a server sends when an exception comes out of the application: that brings no report."""
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"21")]
+    await tell({"type": "http.response.start", "status": 500, "headers": headers})
+    await tell({"type": "http.response.body", "body": b"Internal Server Error"})
 
-    What is further out would send it otherwise: Starlette its own page, or that of the program; a server
-    a bare one. It finds that the response has begun, and does with the exception what it always does.
-    Where somebody else further out may handle the exception, it is left to them, without a report.
+
+def _let_pages_tell(app: Any) -> None:
+    """Let the page that Starlette, or the program, makes of an exception have the report in its headers.
+
+    It is made further out than any middleware that the program adds, and sent past it.
     """
-    app = scope.get("app")
-    if isinstance(error, Exception) and app is not None:
-        page = _page(app, me)
-        if page is not None:
-            await _show(page, error, scope, receive, tell)
-    else:  # no framework makes a page of another exception, and without one the server does
-        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"21")]
-        await tell({"type": "http.response.start", "status": 500, "headers": headers})
-        await tell({"type": "http.response.body", "body": b"Internal Server Error"})
-
-
-def _page(app: Any, me: ASGIMiddleware) -> Any:
-    """What makes the page of an exception in Starlette, if that is what it gets to next; else None."""
-    if not hasattr(app, "build_middleware_stack"):
-        return None
-    from starlette.middleware.errors import ServerErrorMiddleware
-
-    page = None
     each = getattr(app, "middleware_stack", None)
-    while each is not None and each is not me:
-        if isinstance(each, ServerErrorMiddleware):
-            page = each
-        elif not isinstance(each, ASGIMiddleware) and not type(each).__module__.startswith("opentelemetry."):
-            page = None  # it may handle the exception, or change the page
+    while each is not None:
+        if hasattr(each, "error_response") and not hasattr(each, _REPORTED):
+            setattr(each, _REPORTED, True)
+            each.error_response = _telling(each.error_response)
+            each.debug_response = _telling(each.debug_response)
+            if each.handler is not None:
+                each.handler = _telling(each.handler)
         each = getattr(each, "app", None)
-    return None if each is None else page
 
 
-async def _show(
-    page: Any, error: Exception, scope: MutableMapping[str, Any], receive: Receive, tell: Send
-) -> None:
-    async def fail(*_: object) -> None:
-        raise error
-
-    if page.handler is not None and not hasattr(page.handler, _ASKED):
-        page.handler = _asked_once(page.handler)
-    try:
-        await type(page)(fail, page.handler, debug=page.debug)(scope, receive, tell)
-    except Exception as exc:
-        asked = scope.get(_ASKED)
-        if exc is not error and (asked is None or exc is not asked[1]):
-            raise
-
-
-def _asked_once(handler: Callable[[Any, Exception], Any]) -> Callable[[Any, Exception], Any]:
-    """What makes the program's own page, but for a second time of the same exception.
-
-    Starlette asks for it even where a response has begun, and throws it away. What the handler does besides
-    would be done twice.
-    """
-    called: Any = handler
+def _telling(make: Callable[[Any, Exception], Any]) -> Callable[[Any, Exception], Any]:
+    """What makes a page, with the report of the request if there is one."""
+    called: Any = make
     while isinstance(called, partial):
         called = called.func
+    if iscoroutinefunction(called) or iscoroutinefunction(getattr(called, "__call__", None)):  # noqa: B004
 
-    @contextmanager
-    def asking(request: Any, error: Exception) -> Iterator[bool]:
-        asked = request.scope.get(_ASKED)
-        if asked is not None and asked[0] is error:
-            if asked[1] is not None:
-                raise asked[1]
-            yield False
-            return
-        try:
-            request.scope[_ASKED] = error, None
-            yield True
-        except Exception as exc:
-            request.scope[_ASKED] = error, exc
-            raise
+        async def tell_async(request: Any, error: Exception) -> Any:
+            return _told(await make(request, error), request)
 
-    @wraps(handler)
-    def answer(request: Any, error: Exception) -> Any:
-        with asking(request, error) as is_first:
-            return handler(request, error) if is_first else None
+        return tell_async
 
-    @wraps(handler)
-    async def answer_async(request: Any, error: Exception) -> Any:
-        with asking(request, error) as is_first:
-            return await handler(request, error) if is_first else None
+    def tell(request: Any, error: Exception) -> Any:
+        return _told(make(request, error), request)
 
-    is_async = iscoroutinefunction(called) or iscoroutinefunction(getattr(called, "__call__", None))  # noqa: B004
-    once = answer_async if is_async else answer
-    setattr(once, _ASKED, True)
-    return once
+    return tell
+
+
+def _told(page: Any, request: Any) -> Any:
+    report = request.scope.get(_REPORTED)
+    if report and hasattr(page, "headers"):
+        page.headers[REPORT] = report
+    return page

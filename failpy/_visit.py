@@ -11,6 +11,7 @@ from itertools import chain
 from failpy._admission import Admission
 from failpy._arming import enable
 from failpy._context import inside, muted
+from failpy._endings import REACHED
 from failpy._errors import FailpointError, Unwind
 from failpy._failures import without_unwinding
 from failpy._feedback import Account, Feedback, drawn, runs_of, written
@@ -76,8 +77,12 @@ class _Guest(Scope):
         self._refuse(self._names.pop(name, name), str(error).partition("\n")[0])
         return True
 
-    def feedback(self) -> Feedback:
-        """What has happened so far, here and in the services that were asked from here."""
+    def feedback(self, raised: BaseException | None) -> Feedback:
+        """What has happened so far, here and in the services that were asked from here.
+
+        Args:
+            raised: What comes out of the application, if it is that.
+        """
         assert self.propagation is not None
         heard = self.propagation.forwarded.now
         service = self._admission.service
@@ -88,7 +93,7 @@ class _Guest(Scope):
             self.propagation.identity,
             drawn(),
             service,
-            [*self._accounts(), *_all(one.accounts for one in heard)],
+            [*self._accounts(raised), *_all(one.accounts for one in heard)],
             [*([service, text] for text in self._failed()), *_all(one.failures for one in heard)],
             [*([service, *each] for each in refusals.items()), *_all(one.refusals for one in heard)],
         )
@@ -96,15 +101,15 @@ class _Guest(Scope):
     def _strangers(self) -> Iterator[tuple[str, str]]:
         return ((here, name) for here, name in self._names.items() if declared(here) is None)
 
-    def _accounts(self) -> Iterator[Account]:
-        read = self.reader()
+    def _accounts(self, raised: BaseException | None) -> Iterator[Account]:
+        read = self.reader(raised)
         hits = self.recorded
         for here, name in list(self._names.items()):
             activation = self.activations.get(here)
             if activation is None or declared(here) is None:
                 continue
             steps = (
-                (-1 if hit.step is None else hit.step.index, read(hit).end)
+                (-1 if hit.step is None else hit.step.index, _elsewhere(read(hit).end))
                 for hit in hits
                 if hit.activation is activation
             )
@@ -121,6 +126,11 @@ class _Guest(Scope):
             # A name without an address, or with another's, may well be that of another service.
             level = logging.INFO if here == name else logging.WARNING
             self._admission.log(level, "failpoint %r, which came with a request: %s", name, unknown(here))
+
+
+def _elsewhere(ending: str | None) -> str | None:
+    """What became of an exception, for who was not there."""
+    return None if ending is None else ending.replace(REACHED, "came out of the service")
 
 
 class Visit:
@@ -166,12 +176,16 @@ class Visit:
             scope.dismiss(raised)
             scope.tell_strangers()
 
-    def report(self) -> str:
-        """What has happened so far, for who has sent the request; empty when no header can say it."""
+    def report(self, raised: BaseException | None = None) -> str:
+        """What has happened so far, for who has sent the request; empty when no header can say it.
+
+        Args:
+            raised: What comes out of the application, if it is that.
+        """
         room = MOST // max(1, len(self._scopes))
         with muted():
             try:
-                texts = [scope.feedback().text(self._admission.keys, room) for scope in self._scopes]
+                texts = [scope.feedback(raised).text(self._admission.keys, room) for scope in self._scopes]
                 return written(filter(None, texts))
             except Exception:  # a report must not break a response
                 self._admission.log(logging.ERROR, "a scope could not be reported on", exc_info=True)
