@@ -214,9 +214,9 @@ class Propagation:
             )
         if not reports:
             return (
-                "it was sent along, and no report came back: let the service have failpy's middleware, with the "
-                "same FAILPY_PROPAGATION_KEY, and the client fail.hook_httpx or fail.hook_requests, which "
-                "read it"
+                "it was sent along, and no report came back: let the service have failpy's middleware, with "
+                "the same FAILPY_PROPAGATION_KEY, and the client fail.hook_httpx or fail.hook_requests, "
+                "which read it"
             )
         services = ", ".join(map(repr, sorted(self._services)))
         return f"it was sent along, and {reports:,} report{'s' * (reports > 1)} came back, from {services}"
