@@ -339,6 +339,10 @@ class Activation:
             self.fired += fired
             for hit in told:
                 self._tell_waiters(hit)
+            untold = [waiter for waiter in self._waiters if waiter[0] <= self.hits]
+            for waiter in untold:
+                self._waiters.remove(waiter)
+                waiter[1].open()
 
     def _tell_waiters(self, hit: Hit[Any]) -> None:
         for nth, gate in tuple(self._waiters):

@@ -274,6 +274,10 @@ class Armory(Layer):
             raise ScopeError(
                 f"hit {nth} of {name!r} is out of the trace, which has the last {_TRACE_LENGTH:,} hits"
             )
+        if opened and hits >= nth and self._unlisted():
+            raise ScopeError(
+                f"hit {nth} of {name!r} happened in another service, and its report has only the number of it"
+            )
         raise ScopeError(
             f"cannot wait for hit {nth} of {name!r}: the point was disarmed or enabled anew meanwhile"
         )

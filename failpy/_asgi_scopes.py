@@ -87,10 +87,17 @@ class ASGIMiddleware:
             nonlocal has_begun
             if message["type"] == "http.response.start":
                 has_begun = True
+                headers = list(message.get("headers", ()))
+                own = [
+                    (name, value)
+                    for name, value in headers
+                    if name.lower() != _REPORT or not guests.takes(value.decode("latin-1"))
+                ]
                 report = guests.report()
                 if report:
-                    headers = [*message.get("headers", ()), (_REPORT, report.encode())]
-                    message = {**message, "headers": headers}
+                    own.append((_REPORT, report.encode()))
+                if own != headers:
+                    message = {**message, "headers": own}
             await send(message)
 
         raised: BaseException | None = None

@@ -167,11 +167,12 @@ class Propagation:
         if self.came is not None:
             self.forwarded.add(feedback)
             return
-        self._services[feedback.service] += 1
-        for service, name, why in feedback.refusals:
-            self._refusals.setdefault(name, {})[service] = why
+        with self._lock:
+            self._services[feedback.service] += 1
+            for service, name, why in feedback.refusals:
+                self._refusals.setdefault(name, {})[service] = why
+            self._known.update(account.name for account in feedback.accounts)
         for account in feedback.accounts:
-            self._known.add(account.name)
             self._take(scope, account)
         for service, text in feedback.failures:
             failure = Failure(text)
@@ -187,9 +188,9 @@ class Propagation:
             for run in account.runs
             for _ in range(run.times)
         ]
-        activation.reported(hits, account.hits, account.selected, account.fired)
         with self._lock:
             self.unlisted += account.hits - len(hits)
+        activation.reported(hits, account.hits, account.selected, account.fired)
         for hit in hits:
             scope.record_reported(hit)
             for observer in observing.now:
@@ -205,6 +206,8 @@ class Propagation:
         """How it went for terms that never fired."""
         refused = self._refusals.get(name)
         reports = self._services.total()
+        partly = self._refusals.get("", {})  # no point has this name: what a report had no room for
+        left_out = "".join(f"; {why}, of service {service!r}" for service, why in partly.items())
         if refused:
             return "; ".join(f"service {service!r} did not arm it: {why}" for service, why in refused.items())
         if not self.sent:
@@ -219,7 +222,8 @@ class Propagation:
                 "which read it"
             )
         services = ", ".join(map(repr, sorted(self._services)))
-        return f"it was sent along, and {reports:,} report{'s' * (reports > 1)} came back, from {services}"
+        came = f"{reports:,} report{'s' * (reports > 1)} came back"
+        return f"it was sent along, and {came}, from {services}{left_out}"
 
 
 def _said(scope: Armory) -> dict[str, str]:
@@ -275,10 +279,14 @@ def collect(values: Iterable[str], here: Layer) -> int:
         Of how many scopes something was told.
     """
     told = 0
-    for value in values:
-        for found in read(value, _keys(here)):
+    keys = _keys(here)
+    for value in values if keys else ():  # without a key no scope has travelled
+        refused = None
+        for found in read(value, keys):
             if isinstance(found, Refused):
-                _logger.warning("a report of a service is left aside: %s", found)
+                if refused is None:  # whoever answers does not decide how much is logged
+                    _logger.warning("a report of a service is left aside: %s", found)
+                refused = found
                 continue
             scope = _scope(found.scope, here)
             if scope is None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import lru_cache
 from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 from failpy._admission import Admission
 from failpy._arming import enable
@@ -14,16 +17,21 @@ from failpy._context import inside, muted
 from failpy._endings import REACHED
 from failpy._errors import FailpointError, Unwind
 from failpy._failures import without_unwinding
-from failpy._feedback import Account, Feedback, drawn, runs_of, written
+from failpy._feedback import Account, Feedback, drawn, runs_of, summed, written
 from failpy._names import check_name
-from failpy._propagation import Propagation
-from failpy._registry import declared, unknown
+from failpy._propagation import Propagation, collect
+from failpy._registry import all_declared, declared, unknown
 from failpy._scope import Scope, Settings
 from failpy._signing import MOST, Refused
 from failpy._ticket import Ticket
 
+if TYPE_CHECKING:
+    from failpy._activation import Activation
+    from failpy._hit import Hit
+
 __all__ = ["Visit", "visit"]
 
+_COMPARED = 1000  # with more names than that, a request would wait to hear which are near
 _all = chain.from_iterable
 _SETTINGS = Settings({}, seed=None, strict=False, threads=True, allowed=None)
 
@@ -60,8 +68,8 @@ class _Guest(Scope):
         try:
             enable(self, {check_name(here): self._admission.chain(here, text)}, importing=False)
         except (Refused, FailpointError, TypeError, ValueError) as exc:
-            if here == name and ":" in name and declared(here) is None:
-                return  # it is addressed to another service, which will see
+            if _is_elsewhere(here, name) and declared(here) is None:
+                return  # the service that it is addressed to will see
             self._refuse(name, str(exc).partition("\n")[0])
         else:
             self._names[here] = name
@@ -86,14 +94,13 @@ class _Guest(Scope):
         assert self.propagation is not None
         heard = self.propagation.forwarded.now
         service = self._admission.service
-        # What is addressed elsewhere is no news.
-        mine = ((here, name) for here, name in self._strangers() if here != name or ":" not in name)
-        refusals = {**self._refusals, **{name: str(unknown(here)) for here, name in mine}}
+        mine = ((here, name) for here, name in self._strangers() if not _is_elsewhere(here, name))
+        refusals = {**self._refusals, **{name: _unknown(here, _how_many()) for here, name in mine}}
         return Feedback(
             self.propagation.identity,
             drawn(),
             service,
-            [*self._accounts(raised), *_all(one.accounts for one in heard)],
+            summed(chain(self._accounts(raised), _all(one.accounts for one in heard))),
             [*([service, text] for text in self._failed()), *_all(one.failures for one in heard)],
             [*([service, *each] for each in refusals.items()), *_all(one.refusals for one in heard)],
         )
@@ -103,19 +110,19 @@ class _Guest(Scope):
 
     def _accounts(self, raised: BaseException | None) -> Iterator[Account]:
         read = self.reader(raised)
-        hits = self.recorded
+        hits: defaultdict[Activation, list[Hit[Any]]] = defaultdict(list)
+        for hit in self.recorded:
+            hits[hit.activation].append(hit)
         for here, name in list(self._names.items()):
             activation = self.activations.get(here)
             if activation is None or declared(here) is None:
                 continue
             steps = (
                 (-1 if hit.step is None else hit.step.index, _elsewhere(read(hit).end))
-                for hit in hits
-                if hit.activation is activation
+                for hit in hits[activation]
             )
             runs = runs_of(steps)
-            hit, selected, fired = activation.counts
-            yield Account(self._admission.service, os.getpid(), name, hit, selected, fired, runs)
+            yield Account(self._admission.service, os.getpid(), name, *activation.counts, runs)
 
     def _failed(self) -> Iterator[str]:
         return (f"{type(each).__name__}: {each}" for each in self.failures.besides(None))
@@ -125,7 +132,27 @@ class _Guest(Scope):
         for here, name in self._strangers():
             # A name without an address, or with another's, may well be that of another service.
             level = logging.INFO if here == name else logging.WARNING
-            self._admission.log(level, "failpoint %r, which came with a request: %s", name, unknown(here))
+            self._admission.log(
+                level, "failpoint %r, which came with a request: %s", name, _unknown(here, _how_many())
+            )
+
+
+def _is_elsewhere(here: str, name: str) -> bool:
+    """Whether a name looks like one that is addressed to another service: that is no news here."""
+    return here == name and ":" in name
+
+
+def _how_many() -> int:
+    return len(all_declared())
+
+
+@lru_cache(maxsize=256)
+def _unknown(name: str, among: int) -> str:
+    """That no code has declared the name, as `unknown` says it.
+
+    That compares it with all names that there are, and each request may come with the same ones.
+    """
+    return str(unknown(name)) if among <= _COMPARED else f"no code has declared a failpoint {name!r}"
 
 
 def _elsewhere(ending: str | None) -> str | None:
@@ -144,11 +171,15 @@ class Visit:
     def __init__(self, admission: Admission, tickets: list[tuple[str, Ticket]]) -> None:
         self._admission = admission
         self._scopes: list[_Guest] = []
-        for text, ticket in tickets:
-            scope = _Guest(text, ticket, admission)
-            with inside(self._scopes[-1]) if self._scopes else nullcontext():
-                scope.open()
-            self._scopes.append(scope)
+        try:
+            for text, ticket in tickets:
+                scope = _Guest(text, ticket, admission)
+                with inside(self._scopes[-1]) if self._scopes else nullcontext():
+                    self._scopes.append(scope)
+                    scope.open()
+        except BaseException:
+            self.leave(None)
+            raise
 
     @contextmanager
     def working(self) -> Iterator[None]:
@@ -186,10 +217,20 @@ class Visit:
         with muted():
             try:
                 texts = [scope.feedback(raised).text(self._admission.keys, room) for scope in self._scopes]
-                return written(filter(None, texts))
             except Exception:  # a report must not break a response
                 self._admission.log(logging.ERROR, "a scope could not be reported on", exc_info=True)
                 return ""
+            if None in texts:
+                self._admission.log(logging.WARNING, "a report on a scope is too long for a header")
+            return written(filter(None, texts))
+
+    def takes(self, relayed: str) -> bool:
+        """Whether a report in the response of the application is about these scopes; it is in theirs then.
+
+        A program that hands on the headers of a service that it has asked would else have it told twice.
+        """
+        with muted():
+            return bool(self._scopes) and collect([relayed], self._scopes[-1]) > 0
 
     def began(self, error: BaseException) -> bool:
         """Whether this is what `fatal` of one of these scopes unwinds with: it has done its work then."""

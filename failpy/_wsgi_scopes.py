@@ -77,8 +77,9 @@ class WSGIMiddleware:
 
 def _telling(guests: Visit, start_response: StartResponse) -> StartResponse:
     def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
+        own = [(name, value) for name, value in headers if name.lower() != HEADER or not guests.takes(value)]
         report = guests.report()
-        return start_response(status, [*headers, (HEADER, report)] if report else headers, *exc_info)
+        return start_response(status, [*own, (HEADER, report)] if report else own, *exc_info)
 
     return start
 

@@ -17,10 +17,12 @@ from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount
 
-from failpy import FailpointError, NeverFired, fail
+from failpy import FailpointError, NeverFired, ScopeError, fail
 from failpy._config import config
-from failpy._registry import armed
+from failpy._feedback import Account, Feedback, drawn
+from failpy._registry import armed, unknown
 from failpy._ticket import NESTED, Ticket, separate
+from failpy._visit import _Guest
 from tests.travelling import KEYS, asgi_client, away, key, starlette
 
 if TYPE_CHECKING:
@@ -134,6 +136,144 @@ def test_without_failpoints_a_scope_travels_nowhere(monkeypatch: pytest.MonkeyPa
     with travel({}) as scope:
         assert scope.headers() == {}
         assert not scope.collect({})
+
+
+# --- reports ---
+
+
+def report(scope: fail.Scope, *accounts: Account, **changes: Any) -> dict[str, str]:
+    assert scope.propagation is not None
+    told = Feedback(scope.propagation.identity, drawn(), "pay", accounts, [], [])._replace(**changes)
+    return {"failpy-report": told.text(KEYS) or ""}
+
+
+async def test_a_service_that_is_asked_very_often_is_reported_on(point: str) -> None:
+    async with asgi_client(starlette(raising(point))) as pay:
+
+        async def work() -> None:
+            for _ in range(200):
+                await pay.get("/")
+
+        async with asgi_client(starlette(work)) as shop:
+            with travel({point: "yield"}) as scope:
+                await shop.get("/")
+    assert (scope.status(point).fired, len(scope.trace)) == (200, 200)
+
+
+async def test_very_many_points_are_reported_on(point: str) -> None:
+    terms = {f"{point}.{each}": "off" for each in range(120)}
+    async with asgi_client(starlette(raising(point))) as client:
+        with pytest.raises(NeverFired, match="points were left out of a report, of service 'pay'") as story:
+            with travel({**terms, f"{point}.119": "raise", point: "yield"}) as scope:
+                await client.get("/")
+    assert (scope.status(point).fired, "1 report came back" in str(story.value)) == (1, True)
+
+
+async def test_a_report_that_is_handed_on_is_told_once(point: str) -> None:
+    async with asgi_client(starlette(raising(point))) as pay:
+
+        async def gateway(scope: Any, receive: Any, send: Any) -> None:
+            response = await pay.get("/")
+            start = {"type": "http.response.start", "status": 200, "headers": response.headers.raw}
+            await send(start)
+            await send({"type": "http.response.body", "body": response.content})
+
+        async with asgi_client(fail.ASGIMiddleware(gateway, service="gate")) as client:
+            with travel({point: "yield"}) as scope:
+                response = await client.get("/")
+    assert len(response.headers.get_list("failpy-report")) == 1
+    assert (scope.status(point).hits, scope.trace[0].service) == (1, "pay")
+
+
+def test_a_report_that_is_handed_on_by_wsgi_is_told_once(point: str) -> None:
+    def work(environ: Any, start_response: Any) -> list[bytes]:
+        fail.point(point).hit()
+        start_response("200 OK", [])
+        return []
+
+    pay = Server(work)
+
+    def gateway(environ: Any, start_response: Any) -> list[bytes]:
+        scope = fail.current_scope()
+        assert scope is not None
+        body = pay.serve(scope)
+        start_response("200 OK", [("X-Other", "1"), *pay.headers.items()])
+        return [body]
+
+    with travel({point: "yield"}) as scope:
+        server = Server(gateway)
+        server.serve(scope)
+    assert set(server.headers) == {"X-Other", "failpy-report"}
+    assert (scope.status(point).hits, scope.trace[0].service) == (1, "pay")
+
+
+def test_who_answers_does_not_decide_how_much_is_logged(
+    name: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with travel({name: "off"}, strict=False) as scope:
+        scope.collect({"failpy-report": "1.x.y~" * 10})
+        assert len(caplog.records) == 1
+        scope.collect({"failpy-report": "~" * 60_000})
+        assert len(caplog.records) == 2
+    answers = httpx.MockTransport(lambda _: httpx.Response(200, headers={"failpy-report": "junk"}))
+    monkeypatch.setattr(config, "propagation_keys", ())
+    fail.hook_httpx(httpx.Client(transport=answers)).get("http://pay/")
+    assert len(caplog.records) == 2
+
+
+async def test_a_wait_for_a_hit_that_is_only_counted_ends_at_once(name: str) -> None:
+    counted = Account("pay", 42, name, 50, 0, 0, [])
+    with travel({name: "off"}, strict=False) as scope:
+        waiting = asyncio.create_task(scope.await_for_hit(name, 50, timeout=60))
+        await asyncio.sleep(0)
+        scope.collect(report(scope, counted))
+        with pytest.raises(ScopeError, match="hit 50 of .* happened in another service, and its report has"):
+            await waiting
+        with pytest.raises(ScopeError, match="happened in another service"):
+            scope.wait_for_hit(name, 50, timeout=60)
+
+
+# --- what is not for this service ---
+
+
+async def test_unknown_names_are_compared_once(point: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = []
+
+    def counting(name: str) -> Exception:
+        compared.append(name)
+        return unknown(name)
+
+    monkeypatch.setattr("failpy._visit.unknown", counting)
+    async with asgi_client(starlette(raising(point))) as client:
+        for _ in range(5):
+            with travel({f"{point}.other": "raise"}, strict=False):
+                await client.get("/")
+        assert compared == [f"{point}.other"]
+        monkeypatch.setattr("failpy._visit._COMPARED", 0)
+        with pytest.raises(NeverFired, match="no code has declared a failpoint"):
+            with travel({f"pay:{point}.another": "raise"}):
+                await client.get("/")
+    assert len(compared) == 1
+
+
+async def test_scopes_that_cannot_be_opened_leave_none_armed(
+    point: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+    open_guest = _Guest.open
+
+    def second_fails(self: Any) -> None:
+        opened.append(self)
+        open_guest(self)
+        if len(opened) == 2:
+            raise RuntimeError("a mistake")
+
+    monkeypatch.setattr(_Guest, "open", second_fails)
+    async with asgi_client(starlette(lambda: "done")) as client:
+        with travel({point: "raise"}, strict=False), travel({point: "raise"}, strict=False):
+            assert (await client.get("/")).text == "done"
+            assert armed()[point] == 2
+    assert [each.closed for each in opened] == [True, True]
 
 
 # --- exceptions that nobody handles ---
