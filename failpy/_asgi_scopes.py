@@ -109,8 +109,8 @@ class ASGIMiddleware:
             is_ours = guests.began(exc)
             if not has_begun:
                 app = scope.get("app")
-                if is_ours or isinstance(exc, FailpointPanic) or (isinstance(exc, Exception) and app is None):
-                    await _answer(tell)
+                if is_ours or _panics(exc) or (isinstance(exc, Exception) and app is None):
+                    await _answer(scope, tell)
                 elif app is not None:
                     # There may be another of these middlewares inside.
                     scope[_REPORTED] = ",".join(filter(None, (scope.get(_REPORTED), guests.report(exc))))
@@ -122,9 +122,17 @@ class ASGIMiddleware:
             raised = None  # else it and this frame would keep each other alive
 
 
-async def _answer(tell: Send) -> None:
+def _panics(error: BaseException) -> bool:
+    """Whether it is a panic, also one that came out of a group of tasks, as middlewares of Starlette run."""
+    found = error.subgroup(FailpointPanic) if isinstance(error, BaseExceptionGroup) else None
+    return isinstance(error, FailpointPanic) or found is not None
+
+
+async def _answer(scope: MutableMapping[str, Any], tell: Send) -> None:
     """Send what a server sends when an exception comes out of the application: that brings no report."""
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"21")]
+    if str(scope.get("http_version", "")).startswith("1"):
+        headers.append((b"connection", b"close"))  # as the server does, which is going to close it
     await tell({"type": "http.response.start", "status": 500, "headers": headers})
     await tell({"type": "http.response.body", "body": b"Internal Server Error"})
 

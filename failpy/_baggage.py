@@ -25,7 +25,7 @@ def member_of(headers: Iterable[str]) -> str | None:
     for header in headers:
         if MEMBER not in header:
             continue
-        mine = [value for key, value in _members(header) if key == MEMBER]
+        mine = list(_values(header))
         if mine and len(header) > _LONGEST:
             raise Refused(f"the header has {len(header):,} characters, and {_LONGEST:,} are the most")
         found.update(dict.fromkeys(filter(None, mine)))
@@ -42,11 +42,12 @@ def with_member(header: str | None, value: str) -> str:
     return ",".join([*filter(None, others), f"{MEMBER}={value}"])
 
 
-def _members(header: str) -> Iterable[tuple[str, str]]:
+def _values(header: str) -> Iterable[str]:
     for member in header.split(","):
         key, _, value = member.partition("=")
-        value = value.partition(";")[0].strip()  # what follows are its properties
-        yield key.strip(), unquote(value) if "%" in value else value
+        if key.strip() == MEMBER:
+            value = value.partition(";")[0].strip()  # what follows are its properties
+            yield unquote(value) if "%" in value else value
 
 
 class Carried(str):

@@ -328,14 +328,18 @@ async def test_a_handler_of_the_application_around_a_mounted_one_is_asked(point:
     assert (response.status_code, response.text) == (503, "handled boom")
 
 
-class Instrumentation:
-    """What OpenTelemetry has between the page and the middleware."""
+class Passing:
+    """A middleware that lets all through."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await self.app(scope, receive, send)
+
+
+class Instrumentation(Passing):
+    """What OpenTelemetry has between the page and the middleware."""
 
 
 Instrumentation.__module__ = "opentelemetry.instrumentation.fastapi"
@@ -349,6 +353,59 @@ async def test_what_leaves_exceptions_alone_may_be_around_the_middleware(point: 
         with travel({f"pay:{point}": "raise"}) as scope:
             assert (await client.get("/")).status_code == 500
     assert scope.status(f"pay:{point}").fired == 1
+
+
+async def test_what_a_framework_has_of_its_own_may_be_around_the_middleware(point: str) -> None:
+    class Framework(Starlette):
+        def build_middleware_stack(self) -> Any:
+            stack: Any = super().build_middleware_stack()
+            stack.app = Passing(stack.app)
+            return stack
+
+    app = Framework(routes=starlette(raising(point)).routes)
+    app.add_middleware(fail.ASGIMiddleware, service="pay")
+    async with asgi_client(app) as client:
+        with travel({f"pay:{point}": "raise"}) as scope:
+            assert (await client.get("/")).status_code == 500
+    assert scope.status(f"pay:{point}").fired == 1
+
+
+async def test_a_panic_in_a_group_of_tasks_is_reported(point: str) -> None:
+    async def hit() -> None:
+        fail.point(point).hit()
+
+    async def work() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(hit())
+
+    app = starlette(work)
+    with travel({f"pay:{point}": "panic"}) as scope:
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        headers = [(name.encode(), value.encode()) for name, value in scope.headers().items()]
+        request = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": headers}
+        with pytest.raises(BaseExceptionGroup):
+            await away(app)(request, asyncio.Event().wait, send)
+        assert sent[0]["status"] == 500
+        assert scope.collect({name.decode(): value.decode() for name, value in sent[0]["headers"]})
+
+
+@pytest.mark.parametrize(("version", "expected"), [("1.1", "close"), ("2", None)])
+async def test_the_page_of_a_bare_application_says_that_the_server_closes(
+    point: str, version: str, expected: str | None
+) -> None:
+    async def bare(scope: Any, receive: Any, send: Any) -> None:
+        fail.point(point).hit()
+
+    async def over(scope: Any, receive: Any, send: Any) -> None:
+        await fail.ASGIMiddleware(bare)({**scope, "http_version": version}, receive, send)
+
+    async with asgi_client(over) as client:
+        with travel({point: "raise"}):
+            assert (await client.get("/")).headers.get("connection") == expected
 
 
 @pytest.mark.parametrize("kind", ["sync", "async", "partial", "object"])
