@@ -581,3 +581,38 @@ def test_a_body_is_begun_in_the_scope_and_none_is_left_of_one_that_cannot(point:
         with pytest.raises(TypeError):
             Server(wrong).serve(scope)
         assert armed()[point] == 1
+
+
+async def test_a_report_that_no_header_has_room_for_is_logged(
+    point: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def bare(scope: Any, receive: Any, send: Any) -> None:
+        await PlainTextResponse("done")(scope, receive, send)
+
+    async with asgi_client(fail.ASGIMiddleware(bare, service="p" * 5000)) as client:
+        with travel({point: "off"}):
+            response = await client.get("/")
+    assert (response.text, "failpy-report" in response.headers) == ("done", False)
+    assert "a report on a scope is too long for a header" in caplog.text
+
+
+async def test_a_bare_application_that_is_cancelled_answers_nothing(point: str) -> None:
+    async def bare(scope: Any, receive: Any, send: Any) -> None:
+        raise asyncio.CancelledError
+
+    with travel({point: "off"}) as scope:
+        headers = [(name.encode(), value.encode()) for name, value in scope.headers().items()]
+        with pytest.raises(asyncio.CancelledError):
+            await away(fail.ASGIMiddleware(bare))({"type": "http", "headers": headers}, None, None)
+        assert armed()[point] == 1
+
+
+async def test_a_page_without_headers_is_sent_as_it_is(point: str) -> None:
+    async def page(scope: Any, receive: Any, send: Any) -> None:
+        await PlainTextResponse("sorry", 500)(scope, receive, send)
+
+    app = starlette(raising(point))
+    app.exception_handlers[500] = lambda request, exc: page
+    async with asgi_client(app) as client:
+        with travel({point: "raise"}, strict=False):
+            assert (await client.get("/")).text == "sorry"
