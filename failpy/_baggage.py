@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any, Self
 from urllib.parse import unquote
 
@@ -76,27 +77,37 @@ class Carried(str):
         return str, (str(self),)
 
 
+@cache  # to look for what is not installed takes long
+def _api() -> tuple[Any, Any] | None:
+    """OpenTelemetry's baggage and context, if they are installed: the extra `otel`."""
+    try:
+        from opentelemetry import baggage, context
+    except ImportError:
+        return None
+    return baggage, context
+
+
 def attach(carried: Carried) -> object:
     """Put a value into the baggage of OpenTelemetry's current context, if OpenTelemetry is installed.
 
     Returns:
         The value that was there before, for `detach`.
     """
-    try:
-        from opentelemetry import baggage, context  # the extra `otel`
-    except ImportError:
+    api = _api()
+    if api is None:
         return None
-    before = baggage.get_baggage(MEMBER)
+    baggage, context = api
+    before: object = baggage.get_baggage(MEMBER)
     context.attach(baggage.set_baggage(MEMBER, carried))
     return before
 
 
 def detach(carried: Carried, before: object) -> None:
     """Take the value out again, if it is in this context."""
-    try:
-        from opentelemetry import baggage, context
-    except ImportError:
+    api = _api()
+    if api is None:
         return
+    baggage, context = api
     # Compared, not reset by token: OpenTelemetry logs an error where the exit comes in another context.
     if baggage.get_baggage(MEMBER) is carried:
         context.attach(

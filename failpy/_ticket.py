@@ -16,6 +16,7 @@ _BETWEEN = "~"
 NESTED = 4
 """How many scopes in one another may come with a request."""
 
+_SKEW = 60  # seconds that the clock of the service may be behind
 HIGHEST = 2**128
 """What a seed has to be less than: long numbers take long."""
 
@@ -52,7 +53,7 @@ class Ticket(NamedTuple):
         left = ticket.expires - time.time()
         if left <= 0:
             raise Refused(f"it expired {-left:,.0f} s ago")
-        if left > LONGEST + 1:
+        if left > LONGEST + _SKEW:
             raise Refused(
                 f"it is good for another {left:,.0f} s, and {LONGEST:,} are the most: compare the clocks"
             )

@@ -427,6 +427,8 @@ async def test_a_header_that_is_not_good_has_no_effect(point: str, log: Callable
         ({"allow": ["kill"]}, "kill->exit(2)", r"exit(2) may not be armed from outside"),
         ({}, "1*off->50%raise(SystemExit)", "FAILPY_PROPAGATION_ALLOW=exit"),
         ({}, "raise(KeyboardInterrupt)", "FAILPY_PROPAGATION_ALLOW=exit"),
+        ({}, "raise(asyncio.CancelledError)", "FAILPY_PROPAGATION_ALLOW=exit"),
+        ({}, "raise(StopIteration)", "FAILPY_PROPAGATION_ALLOW=exit"),
         ({}, "break", "FAILPY_PROPAGATION_ALLOW=break"),
         ({}, 'call("os:getpid")', "FAILPY_PROPAGATION_ALLOW=call"),
         ({}, "pause(61s)", "FAILPY_PROPAGATION_ALLOW=pause"),
