@@ -60,9 +60,8 @@ class _Guest(Scope):
         try:
             enable(self, {check_name(here): self._admission.chain(here, text)}, importing=False)
         except (Refused, FailpointError, TypeError, ValueError) as exc:
-            if here == name and ":" in name and declared(here) is None:
-                return  # it is addressed to another service, which will see
-            self._refuse(name, str(exc).partition("\n")[0])
+            if not self._is_elsewhere(here, name):
+                self._refuse(name, str(exc).partition("\n")[0])
         else:
             self._names[here] = name
 
@@ -87,7 +86,7 @@ class _Guest(Scope):
         heard = self.propagation.forwarded.now
         service = self._admission.service
         # What is addressed elsewhere is no news.
-        mine = ((here, name) for here, name in self._strangers() if here != name or ":" not in name)
+        mine = ((here, name) for here, name in self._strangers() if not self._is_elsewhere(here, name))
         refusals = {**self._refusals, **{name: str(unknown(here)) for here, name in mine}}
         return Feedback(
             self.propagation.identity,
@@ -97,6 +96,11 @@ class _Guest(Scope):
             [*([service, text] for text in self._failed()), *_all(one.failures for one in heard)],
             [*([service, *each] for each in refusals.items()), *_all(one.refusals for one in heard)],
         )
+
+    @staticmethod
+    def _is_elsewhere(here: str, name: str) -> bool:
+        """Whether a name has the address of another service, as far as this one knows."""
+        return here == name and ":" in name and declared(name) is None
 
     def _strangers(self) -> Iterator[tuple[str, str]]:
         return ((here, name) for here, name in self._names.items() if declared(here) is None)
@@ -123,7 +127,15 @@ class _Guest(Scope):
     def tell_strangers(self) -> None:
         """Log the names that no code has declared, now that the request is over."""
         for here, name in self._strangers():
-            # A name without an address, or with another's, may well be that of another service.
+            if self._is_elsewhere(here, name):
+                self._admission.log(
+                    logging.DEBUG,
+                    "failpoint %r, which came with a request, is not of this service, which is %r",
+                    name,
+                    self._admission.service,
+                )
+                continue
+            # A name without an address may well be that of another service.
             level = logging.INFO if here == name else logging.WARNING
             self._admission.log(level, "failpoint %r, which came with a request: %s", name, unknown(here))
 
