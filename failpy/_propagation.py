@@ -225,10 +225,10 @@ class Propagation:
             return f"{came}: it was armed there, and execution did not reach it"
         if addressed and service not in self._services:
             return (
-                f"{came}, with nothing of service {service!r}: see that this is its name, that it has failpy's "
-                "middleware and the same FAILPY_PROPAGATION_KEY, that the request reaches it and it answers, "
-                "and that each client on the way there has its hook: OpenTelemetry by itself brings no report "
-                "back, though the fault may have acted"
+                f"{came}, with nothing of service {service!r}: see that this is its name, that it has "
+                "failpy's middleware and the same FAILPY_PROPAGATION_KEY, that the request reaches it and it "
+                "answers, and that each client on the way there has a hook of failpy's: OpenTelemetry by "
+                "itself brings no report back, though the fault may have acted"
             )
         return came
 

@@ -33,7 +33,7 @@ def verdict(
         for order in orders
         if order.remaining
     ]
-    errors: list[FailpointError] = [unknown(name) for name in strangers]
+    errors: list[FailpointError] = [_unknown(name) for name in strangers]
     if idle:
         errors.append(NeverFired("\n".join((*idle, f"(strict=False allows it; seed {layer.seed})"))))
     if not errors:
@@ -42,6 +42,14 @@ def verdict(
     for other in others:
         first.add_note(f"{type(other).__name__}: {other}")
     return first
+
+
+def _unknown(name: str) -> FailpointError:
+    error = unknown(name)
+    service, addressed, _ = name.partition(":")
+    if addressed:
+        error.add_note(f"if it is one of a service {service!r}, make the scope with propagate=True")
+    return error
 
 
 def _is_elsewhere(name: str, layer: Layer | None) -> bool:

@@ -122,6 +122,12 @@ def test_headers_are_of_an_open_scope(name: str) -> None:
         scope.collect({})
 
 
+def test_collect_takes_headers_and_no_response(name: str) -> None:
+    with fail.scope(propagate=True) as scope:
+        with pytest.raises(TypeError, match="collect takes headers, such as response.headers, not <"):
+            scope.collect(object())  # type: ignore[arg-type]
+
+
 def test_terms_too_long_to_travel_are_refused_at_once(name: str) -> None:
     long = f"return({'x' * 3000!r})"
     with pytest.raises(FailpointError, match=r"too long to travel: they make a header of 4,\d+ characters"):
@@ -465,6 +471,10 @@ def test_nothing_that_never_fired_is_silent(name: str) -> None:
         assert isinstance(error, NeverFired), (point, error)
         assert words in str(error)
     assert isinstance(verdict({f"{name}.her": "raise"}), UnknownFailpoint)
+    with pytest.raises(UnknownFailpoint) as unknown:
+        with fail.scope({f"pay:{name}": "raise"}):
+            pass
+    assert unknown.value.__notes__ == ["if it is one of a service 'pay', make the scope with propagate=True"]
 
 
 # --- pytest ---
