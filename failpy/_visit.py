@@ -128,12 +128,7 @@ class _Guest(Scope):
         """Log the names that no code has declared, now that the request is over."""
         for here, name in self._strangers():
             if self._is_elsewhere(here, name):
-                self._admission.log(
-                    logging.DEBUG,
-                    "failpoint %r, which came with a request, is not of this service, which is %r",
-                    name,
-                    self._admission.service,
-                )
+                self._admission.log_elsewhere(name)
                 continue
             # A name without an address may well be that of another service.
             level = logging.INFO if here == name else logging.WARNING

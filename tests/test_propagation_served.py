@@ -521,6 +521,19 @@ async def test_what_another_service_is_asked_for_is_no_matter_of_this_one(
     assert log() == ""
 
 
+async def test_a_service_without_a_name_says_so(
+    point: str, monkeypatch: pytest.MonkeyPatch, log: Callable[[], str]
+) -> None:
+    monkeypatch.setattr(config, "service", "")
+    async with asgi_client(starlette(hit(point), service=None)) as client:
+        with travel({f"pay:{point}": "raise"}, strict=False):
+            await client.get("/")
+    assert log() == (
+        f"INFO failpoint 'pay:{point}', which came with a request, is of a service by name, and this one has "
+        "none: give it service=, or FAILPY_SERVICE"
+    )
+
+
 async def test_a_point_that_is_declared_by_the_request_is_armed(name: str) -> None:
     async with asgi_client(starlette(hit(name))) as client:
         with travel({f"pay:{name}": "raise(KeyError)"}):
