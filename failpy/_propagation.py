@@ -222,8 +222,19 @@ class Propagation:
                 "which read it"
             )
         services = ", ".join(map(repr, sorted(self._services)))
-        came = f"{reports:,} report{'s' * (reports > 1)} came back"
-        return f"it was sent along, and {came}, from {services}{left_out}"
+        came = f"it was sent along, and {reports:,} report{'s' * (reports > 1)} came back, from {services}"
+        came += left_out
+        service, addressed, _ = name.partition(":")
+        if self.knows(name):
+            return f"{came}: it was armed there, and execution did not reach it"
+        if addressed and service not in self._services:
+            return (
+                f"{came}, with nothing of service {service!r}: see that this is its name, that it has "
+                "failpy's middleware and the same FAILPY_PROPAGATION_KEY, that the request reaches it and it "
+                "answers, and that each client on the way there has a hook of failpy's: OpenTelemetry by "
+                "itself brings no report back, though the fault may have acted"
+            )
+        return came
 
 
 def _said(scope: Armory) -> dict[str, str]:

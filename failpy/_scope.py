@@ -16,6 +16,7 @@ from failpy._context import current, set_current
 from failpy._endings import Allowed
 from failpy._errors import FailpointError, ScopeError, Unwind
 from failpy._failures import tell, without_unwinding
+from failpy._literals import shown
 from failpy._observer import observing
 from failpy._registry import lock
 from failpy._strict import complaint_of, verdict
@@ -145,8 +146,11 @@ class Scope(Armory):
 
         Raises:
             ScopeError: when the scope is not open, or was made without `propagate=True`.
+            TypeError: when it is given no headers, such as the response itself.
         """
         self._check_travelling("collect a report")
+        if not hasattr(headers, "items"):
+            raise TypeError(f"collect takes headers, such as response.headers, not {shown(headers)}")
         from failpy._feedback import HEADER
         from failpy._propagation import collect
 

@@ -68,9 +68,8 @@ class _Guest(Scope):
         try:
             enable(self, {check_name(here): self._admission.chain(here, text)}, importing=False)
         except (Refused, FailpointError, TypeError, ValueError) as exc:
-            if _is_elsewhere(here, name) and declared(here) is None:
-                return  # the service that it is addressed to will see
-            self._refuse(name, str(exc).partition("\n")[0])
+            if not _is_elsewhere(here, name):
+                self._refuse(name, str(exc).partition("\n")[0])
         else:
             self._names[here] = name
 
@@ -94,6 +93,7 @@ class _Guest(Scope):
         assert self.propagation is not None
         heard = self.propagation.forwarded.now
         service = self._admission.service
+        # What is addressed elsewhere is no news.
         mine = ((here, name) for here, name in self._strangers() if not _is_elsewhere(here, name))
         refusals = {**self._refusals, **{name: _unknown(here, _how_many()) for here, name in mine}}
         return Feedback(
@@ -130,7 +130,10 @@ class _Guest(Scope):
     def tell_strangers(self) -> None:
         """Log the names that no code has declared, now that the request is over."""
         for here, name in self._strangers():
-            # A name without an address, or with another's, may well be that of another service.
+            if _is_elsewhere(here, name):
+                self._admission.log_elsewhere(name)
+                continue
+            # A name without an address may well be that of another service.
             level = logging.INFO if here == name else logging.WARNING
             self._admission.log(
                 level, "failpoint %r, which came with a request: %s", name, _unknown(here, _how_many())
@@ -138,8 +141,8 @@ class _Guest(Scope):
 
 
 def _is_elsewhere(here: str, name: str) -> bool:
-    """Whether a name looks like one that is addressed to another service: that is no news here."""
-    return here == name and ":" in name
+    """Whether a name has the address of another service, as far as this one knows."""
+    return here == name and ":" in name and declared(name) is None
 
 
 def _how_many() -> int:

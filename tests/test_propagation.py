@@ -122,6 +122,12 @@ def test_headers_are_of_an_open_scope(name: str) -> None:
         scope.collect({})
 
 
+def test_collect_takes_headers_and_no_response(name: str) -> None:
+    with fail.scope(propagate=True) as scope:
+        with pytest.raises(TypeError, match="collect takes headers, such as response.headers, not <"):
+            scope.collect(object())  # type: ignore[arg-type]
+
+
 def test_terms_too_long_to_travel_are_refused_at_once(name: str) -> None:
     long = f"return({'x' * 3000!r})"
     with pytest.raises(FailpointError, match=r"too long to travel: they make a header of 4,\d+ characters"):
@@ -426,6 +432,15 @@ def test_what_has_fired_elsewhere_has_done_its_work(name: str) -> None:
     assert verdict({name: "raise", f"pay:{name}": "panic", f"{name}.c": "50%raise"}, told) is None
 
 
+def test_terms_that_stay_here_say_so_when_they_never_fired(name: str) -> None:
+    with pytest.raises(NeverFired, match="its terms do not travel, since no text says an object"):
+        with fail.scope({f"pay:{name}": fail.Return(object())}, propagate=True) as scope:
+            scope.headers()
+    with pytest.raises(NeverFired, match="its terms do not travel, since no text says an object"):
+        with fail.scope(propagate=True) as scope:
+            scope.enable(f"pay:{name}", "raise", when=lambda call: True)
+
+
 def test_nothing_that_never_fired_is_silent(name: str) -> None:
     fail.point(f"{name}.here").hit()
 
@@ -448,7 +463,8 @@ def test_nothing_that_never_fired_is_silent(name: str) -> None:
         (f"pay:{name}", sent): "and it was sent along, and no report came back: let the service have",
         (f"pay:{name}", told): "and it was sent along, and 1 report came back, from 'pay'",
         (f"pay:{name}", refused): "no code here has declared it, and service 'pay' did not arm it: not here",
-        (f"{name}.known", told): "and it was sent along, and 1 report came back, from 'pay'",
+        (f"{name}.known", told): "came back, from 'pay': it was armed there, and execution did not reach it",
+        (f"pya:{name}", told): "from 'pay', with nothing of service 'pya': see that this is its name, that",
         (
             f"{name}.here",
             told,
@@ -459,6 +475,10 @@ def test_nothing_that_never_fired_is_silent(name: str) -> None:
         assert isinstance(error, NeverFired), (point, error)
         assert words in str(error)
     assert isinstance(verdict({f"{name}.her": "raise"}), UnknownFailpoint)
+    with pytest.raises(UnknownFailpoint) as unknown:
+        with fail.scope({f"pay:{name}": "raise"}):
+            pass
+    assert unknown.value.__notes__ == ["if it is one of a service 'pay', make the scope with propagate=True"]
 
 
 # --- pytest ---

@@ -493,7 +493,24 @@ async def test_a_name_that_nobody_has_declared_is_told(name: str, log: Callable[
         with travel({f"{name}.thre": "raise", f"ship:{name}": "raise"}, strict=False):
             await client.get("/")
     assert "service 'pay' did not arm it: no code has declared" in str(error.value)
-    assert [line.split()[0] for line in log().splitlines()] == ["WARNING", "INFO", "INFO"]
+    assert [line.split()[0] for line in log().splitlines()] == ["WARNING", "INFO"]
+
+
+async def test_a_name_of_another_service_is_no_complaint_of_this_one(
+    point: str, log: Callable[[], str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "failpy.propagation")
+    async with asgi_client(starlette(hit(point), names=["db.*"])) as client:
+        with pytest.raises(NeverFired, match="with nothing of service 'ship'"):
+            with travel({f"ship:{point}": "kill"}):
+                await client.get("/")
+        assert log() == ""
+    async with asgi_client(starlette(hit(point))) as client:
+        with travel({f"ship:{point}": "raise"}, strict=False):
+            await client.get("/")
+    assert log() == (
+        f"DEBUG failpoint 'ship:{point}', which came with a request, is not of this service, which is 'pay'"
+    )
 
 
 async def test_what_another_service_is_asked_for_is_no_matter_of_this_one(
@@ -504,6 +521,19 @@ async def test_what_another_service_is_asked_for_is_no_matter_of_this_one(
             await client.get("/")
     assert "it was sent along, and 1 report came back, from 'pay'" in str(error.value)
     assert log() == ""
+
+
+async def test_a_service_without_a_name_says_so(
+    point: str, monkeypatch: pytest.MonkeyPatch, log: Callable[[], str]
+) -> None:
+    monkeypatch.setattr(config, "service", "")
+    async with asgi_client(starlette(hit(point), service=None)) as client:
+        with travel({f"pay:{point}": "raise"}, strict=False):
+            await client.get("/")
+    assert log() == (
+        f"INFO failpoint 'pay:{point}', which came with a request, is of a service by name, and this one has "
+        "none: give it service=, or FAILPY_SERVICE"
+    )
 
 
 async def test_a_point_that_is_declared_by_the_request_is_armed(name: str) -> None:
@@ -561,6 +591,19 @@ async def test_the_log_is_not_flooded(monkeypatch: pytest.MonkeyPatch, log: Call
             await client.get("/", headers={"baggage": "failpy=x"})
     assert len(log().splitlines()) == 23
     assert "30 more messages like these were left out" in log()
+
+
+async def test_what_is_not_logged_takes_no_place_in_the_log(
+    name: str, log: Callable[[], str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "failpy.propagation")
+    async with asgi_client(starlette(lambda: "done")) as client:
+        with travel({name: "raise"}, strict=False):
+            for _ in range(30):
+                await client.get("/")
+        with travel({f"pay:{name}": "raise"}, strict=False):
+            await client.get("/")
+    assert [line.split()[0] for line in log().splitlines()] == ["WARNING"]
 
 
 @pytest.mark.parametrize("broken", ["_Guest.open", "_Guest.feedback"])

@@ -39,7 +39,7 @@ def starlette(work: Work, **options: Any) -> Starlette:
         return PlainTextResponse(str(await result if isinstance(result, Awaitable) else result))
 
     app = Starlette(routes=[Route("/", answer)])
-    app.add_middleware(fail.ASGIMiddleware, service="pay", **options)
+    app.add_middleware(fail.ASGIMiddleware, **{"service": "pay", **options})
     return app
 
 
