@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,13 +26,29 @@ class Before:
     Args:
         answer: What it said of itself.
         wanted: What is to be armed in it: texts by name, `""` for what is to be disarmed.
+
+    Attributes:
+        wanted: The same.
+        touched: The names that may have been changed since.
     """
 
     def __init__(self, answer: Record, wanted: Mapping[str, str]) -> None:
         self.wanted = wanted
+        self.touched: set[str] = set()
         self.points = _by_name(answer)
         self.revision = _revision(answer)
         self.time = time.monotonic()
+
+    @contextmanager
+    def touching(self, *names: str) -> Iterator[None]:
+        """Note what a request is about to change, unless it is refused; everything unless names are given."""
+        about = set(names or self.wanted)
+        self.touched |= about
+        try:
+            yield
+        except Refused:
+            self.touched -= about
+            raise
 
     def revision_of(self, name: str) -> str | None:
         """The revision of a point, if there is such a point."""
@@ -94,17 +112,14 @@ def carry_out(fleet: Fleet, change: Change) -> list[Reply[str | None]]:
     refuse_twice([(each.target.text, was.revision) for each, was in before.items()])
     replies: list[Reply[str | None]] = []
     failed: list[Reply[str | None]] = []
-    tried: list[Client] = []
     try:
         for clients in (fleet.clients[:1], fleet.clients[1:]):
-            tried += clients
             replies += fleet.ask(lambda client: change.make(client, before[client]), clients)
             failed = [each for each in replies if each.complaint]
             if failed:
                 break
     except BaseException as exc:
-        fleet.wait()  # what is under way may still be taken
-        lines, details = _undo(fleet, tried, before)
+        lines, details = _undo(fleet, before)
         if isinstance(exc, KeyboardInterrupt):
             message = "\n".join(["interrupted", *lines])
             raise Complaint(message, status=130, kind="Interrupted", details=details) from None
@@ -112,8 +127,8 @@ def carry_out(fleet: Fleet, change: Change) -> list[Reply[str | None]]:
             exc.add_note(line)
         raise
     if failed:
-        unknown = [each.client for each in failed if isinstance(each.complaint, Unreachable)]
-        lines, details = _undo(fleet, tried, before, unknown)
+        unknown = [each.url for each in failed if isinstance(each.complaint, Unreachable)]
+        lines, details = _undo(fleet, before, unknown)
         raise joint(failed, len(looked), *lines, details=details)
     return replies
 
@@ -133,23 +148,41 @@ def refuse_twice(revisions: Sequence[tuple[str, str | None]]) -> None:
 
 
 def _undo(
-    fleet: Fleet, tried: Sequence[Client], before: Mapping[Client, Before], unknown: Sequence[Client] = ()
+    fleet: Fleet, before: Mapping[Client, Before], unknown: Sequence[str] = ()
 ) -> tuple[list[str], dict[str, Any]]:
-    """Put back what was changed, and say what came of that, for people and for machines."""
-    replies = fleet.ask(lambda client: _put_back(client, before[client]), tried)
+    """Put back what was changed, and say what came of that, for people and for machines.
+
+    Args:
+        fleet: The processes.
+        before: How they were.
+        unknown: Which of them have not said whether they have changed.
+    """
+    with _undisturbed():
+        fleet.wait()  # what is under way may still be taken
+        touched = [client for client, was in before.items() if was.touched]
+        replies = fleet.ask(lambda client: _put_back(client, before[client]), touched)
     back = [each.url for each in replies if each.said]
     left = {each.url: each.complaint for each in replies if each.complaint}
     lines = [f"Put back as before: {counted(len(back))}."] if back else []
     lines = lines if back or left else ["Nothing has changed."]
-    lost = {each.target.text for each in unknown}
     for url, complaint in left.items():
-        if url in lost and isinstance(complaint, Unreachable):
+        if url in unknown and isinstance(complaint, Unreachable):
             lines.append(f"Not known whether it has changed: {url}")
         else:
             where = "" if isinstance(complaint, Unreachable) else f"{url}: "
             lines.append(f"Not put back: {where}{complaint.message}")
     said = [{"url": url, **complaint.data} for url, complaint in left.items()]
     return lines, {"put_back": back, "not_put_back": said}
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """A block that Control-C does not end half-way; every request in it has an end of its own."""
+    usual = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
 
 
 def _put_back(client: Client, before: Before) -> bool:
@@ -163,12 +196,14 @@ def _put_back(client: Client, before: Before) -> bool:
         raise Refused("another process is there by now")
     now = _by_name(answer)
     done, problems = False, []
-    for name, wanted in before.wanted.items():
+    for name in sorted(before.touched):
         old, new = before.points.get(name, {}), now.get(name, {})
         if _revision(old) == _revision(new) or not (old.get("terms") or new.get("terms")):
             continue
         try:
-            _put_back_one(client, before, name, _revision(new), _same(new.get("terms", ""), wanted))
+            _put_back_one(
+                client, before, name, _revision(new), _same(new.get("terms", ""), before.wanted[name])
+            )
         except Complaint as exc:
             problems.append(exc.message)
         else:

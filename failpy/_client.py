@@ -25,7 +25,7 @@ Record = dict[str, Any]
 """What the endpoint says of a point, or of the process: JSON, and newer versions may say more."""
 
 _JSON = {"Accept": "application/json"}
-_EVENTS = {"Accept": "text/event-stream"}
+_EVENTS = {"Accept": "text/event-stream, application/json;q=0.5"}  # errors come as JSON
 # Between two hits the endpoint sends a heartbeat every ten seconds.
 _SILENCE = 30.0
 _LARGE = 16 * 2**20

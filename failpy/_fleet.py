@@ -117,6 +117,8 @@ def _labels(texts: Sequence[str]) -> dict[str, str]:
     folders = list(zip(*(path[:-1] for path in paths), strict=False)) if len(paths) > 1 else []
     shared = len(list(takewhile(lambda each: len(set(each)) == 1, folders)))
     labels = ["/".join(path[shared:]) for path in paths]
+    if len(paths) > 1 and all(label.endswith(".sock") for label in labels):
+        labels = [label.removesuffix(".sock") for label in labels]
     return dict(zip(texts, labels if all(labels) else texts, strict=True))
 
 

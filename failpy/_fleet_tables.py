@@ -31,7 +31,7 @@ class _Row(NamedTuple):
 
 
 def fleet_overview(processes: Sequence[Shown]) -> Table:
-    """A line for each point, or several where the processes do not agree about its terms, type or sites.
+    """A line for each point, or several where the processes do not agree about its terms or its type.
 
     Args:
         processes: Each of them. Unless they have rates, that column is left out.
@@ -55,13 +55,14 @@ def fleet_overview(processes: Sequence[Shown]) -> Table:
 
 
 def _kind(point: Record) -> tuple[object, ...]:
-    sites = tuple(map(str, point.get("sites") or ()))
-    return point["name"], str(point.get("terms", "")), str(point.get("returns")), sites
+    return point["name"], str(point.get("terms", "")), str(point.get("returns"))
 
 
 def _merged(row: _Row) -> dict[str, Any]:
     sums = {key: sum(_number(point.get(key)) for point in row.points) for key in _SUMMED}
-    return {**row.points[0], **sums}
+    # Which of its sites a process knows depends on what it has run.
+    sites = dict.fromkeys(str(site) for point in row.points for site in point.get("sites") or ())
+    return {**row.points[0], **sums, "sites": list(sites)}
 
 
 def _number(value: object) -> int:

@@ -109,7 +109,8 @@ def enable(
 
         def arm_if_same(client: Client, before: Before) -> str | None:
             entries = text if single is None else f"{single}={text}"
-            return client.enable_all(entries, pending=pending, ttl=ttl, if_match=before.revision)
+            with before.touching():
+                return client.enable_all(entries, pending=pending, ttl=ttl, if_match=before.revision)
 
         change = Change(terms, arm_if_same, pending=pending)
         change_each(session, change, arm, lambda said: {"revision": said}, "armed", whole=all_or_nothing)
@@ -165,9 +166,11 @@ def disable(
 
         def disarm_if_same(client: Client, before: Before) -> None:
             if everything:
-                client.disable_all(if_match=before.revision)
+                with before.touching():
+                    client.disable_all(if_match=before.revision)
             for name in names or ():
-                client.disable(name, if_match=before.revision_of(name))
+                with before.touching(name):
+                    client.disable(name, if_match=before.revision_of(name))
 
         change = Change(None if everything else dict.fromkeys(names or ()), disarm_if_same)
         change_each(
