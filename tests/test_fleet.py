@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ import pytest
 
 from failpy import _fleet, _remote, _streams, fail
 from failpy.__main__ import main
+from failpy._change import Before
 from failpy._client import Client
 from failpy._complaint import Complaint, Refused, Unreachable
 from failpy._fleet import Fleet, _labels, joint
@@ -671,7 +673,12 @@ def test_one_that_dies_in_the_middle(says: Asks, unlike: Workers, monkeypatch: p
 
 def test_one_that_hangs_in_the_middle(says: Asks, unlike: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
     second = unlike.all[1]
-    steered(monkeypatch, "enable_all", second, lambda: second.process.send_signal(signal.SIGSTOP))
+
+    def stop() -> None:
+        second.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, second.process.pid, os.WSTOPPED)
+
+    steered(monkeypatch, "enable_all", second, stop)
     said = says("enable", WHOLE, "work", "off", "--json", "--timeout", "1", *unlike.urls)
     second.process.send_signal(signal.SIGCONT)
     assert said.status == 3
@@ -788,20 +795,19 @@ def test_what_may_not_be_armed_again_is_told(says: Asks, workers: Workers) -> No
 def test_what_would_have_ended_meanwhile_is_not_armed_again(
     says: Asks, unlike: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = unlike.all[0]
+    first, *_, third = unlike.all
     with first.client as client:
         client.enable("work", "off", ttl="1h")
-    monkeypatch.setattr(
-        "failpy._change.Before.left", lambda self, point: None if point.get("expires_in") is None else -1.0
-    )
         client.enable("later", "off", ttl="1h", pending=True)
         client.enable("rest", "off")
-    for worker in unlike.all[1:]:
-        with worker.client as client:
-            client.enable("later", "off", pending=True)
+
+    def left(before: Before, point: dict[str, Any]) -> float | None:
+        return None if point.get("expires_in") is None else -1.0
+
+    monkeypatch.setattr(Before, "left", left)
     assert "Put back as before" in says("enable", WHOLE, "work", "exit", *unlike.urls).err
     assert first.terms() == ""
-    steered(monkeypatch, "disable_all", unlike.all[2], lambda: unlike.all[2].run("fail.enable('rest', 'off')"))
+    steered(monkeypatch, "disable_all", third, lambda: third.run("fail.enable('rest', 'off')"))
     assert "Put back as before" in says("disable", WHOLE, "--all", *unlike.urls).err
     assert first.terms("rest") == "off"
     assert [each["name"] for each in _points(first)] == ["rest", "work"]
@@ -822,9 +828,7 @@ def test_a_defect_in_the_middle_is_put_back_and_not_hidden(
     assert three.terms() == ["", "", ""]
 
 
-def test_an_interruption_in_the_middle(
-    says: Asks, three: Workers, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interruption_in_the_middle(says: Asks, three: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt() -> None:
         raise KeyboardInterrupt
 
@@ -907,6 +911,7 @@ def readers(worker: Worker) -> None:
 def test_watch_is_one_stream_in_the_order_of_time(
     says: Asks, three: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(_streams, "_PATIENCE", 2.0)  # for a busy machine
     says("enable", "work", "off", *three.urls)
 
     def hit() -> None:
@@ -927,44 +932,38 @@ def test_watch_is_one_stream_in_the_order_of_time(
     }
 
 
-def test_one_that_goes_away_ends_no_other(says: Asks, workers: Workers) -> None:
+@pytest.mark.parametrize("as_json", [False, True])
+def test_one_that_goes_away_ends_no_other(workers: Workers, as_json: bool) -> None:
     one, other = workers.add(), workers.add()
     with one.client as client:
         client.enable("work", "off")
-
-    def end() -> None:
-        readers(one), readers(other)
-        other.kill()
-        hits(one, 2)
-        one.kill()
-
-    for as_json in (False, True):
-        with in_thread(end):
-            said = says("watch", *(["--json"] if as_json else []), *workers.urls)
-        assert said.status == 3
-        if as_json:
-            events = [json.loads(line) for line in said.out.splitlines()]
-            assert sorted((each["event"], each["url"]) for each in events) == [
-                ("gone", one.url),
-                ("gone", other.url),
-                ("hit", one.url),
-                ("hit", one.url),
-            ]
-            assert events[-1]["url"] == one.url
-            assert said.error["type"] == "Unreachable"
-        else:
-            assert [line.split()[1:4] for line in said.out.splitlines()] == [
-                ["w0", "work", "#1"],
-                ["w0", "work", "#2"],
-            ]
-            first, second, last = said.err.splitlines()
-            assert other.url in first
-            assert one.url in second
-            assert last == "failpy: none of 2 processes is there to be watched any more"
-            workers.all.clear()
-            one, other = workers.add(), workers.add()
-            with one.client as client:
-                client.enable("work", "off")
+    watching = command("watch", *(["--json"] if as_json else []), *workers.urls)
+    readers(one), readers(other)
+    assert watching.stdout is not None
+    assert watching.stderr is not None
+    other.kill()
+    gone = (watching.stdout if as_json else watching.stderr).readline()
+    hits(one, 2)
+    lines = [watching.stdout.readline() for _ in range(2)]
+    one.kill()
+    out, err = watching.communicate(timeout=60)
+    assert watching.returncode == 3
+    if as_json:
+        events = [json.loads(line) for line in (gone, *lines, out)]
+        assert [(each["event"], each["url"], each.get("nth")) for each in events] == [
+            ("gone", other.url, None),
+            ("hit", one.url, 1),
+            ("hit", one.url, 2),
+            ("gone", one.url, None),
+        ]
+        assert events[0]["error"]["type"] == json.loads(err)["error"]["type"] == "Unreachable"
+    else:
+        assert other.url in gone
+        assert [line.split()[1:4] for line in lines] == [["w0", "work", "#1"], ["w0", "work", "#2"]]
+        assert out == ""
+        second, last = err.splitlines()
+        assert one.url in second
+        assert last == "failpy: none of 2 processes is there to be watched any more"
 
 
 def test_one_that_was_never_there_is_told_and_counts(says: Asks, three: Workers, nowhere: str) -> None:
@@ -1050,7 +1049,8 @@ def seen(made: Streams) -> list[tuple[str, Any]]:
     ]
 
 
-def test_what_comes_late_is_put_in_its_place() -> None:
+def test_what_comes_late_is_put_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_streams, "_PATIENCE", 20.0)  # it takes that only to fail
     gone = threading.Event()
 
     def early() -> Iterator[Event]:
@@ -1163,7 +1163,7 @@ def test_the_names_of_all_are_completed(
     assert names == sorted(names)
     assert {"extra", "rest", "work"} <= set(names)
     monkeypatch.setenv("FAILPY_URL", "nonsense")
-    assert says() == (0, "", "")
+    assert says() == (0, "\n", "")
 
 
 # --- a deployment ---
