@@ -113,10 +113,10 @@ def _expected(reply: Reply[T] | BaseException) -> Reply[T]:
 
 
 def _labels(texts: Sequence[str]) -> dict[str, str]:
-    paths = [text.split("/") for text in texts]
+    paths = [text.replace("unix:", "unix:/", 1).split("/") for text in texts]
     folders = list(zip(*(path[:-1] for path in paths), strict=False)) if len(paths) > 1 else []
     shared = len(list(takewhile(lambda each: len(set(each)) == 1, folders)))
-    labels = ["/".join(path[shared:]) for path in paths]
+    labels = ["/".join(path[shared:]) for path in paths] if shared else list(texts)
     if len(paths) > 1 and all(label.endswith(".sock") for label in labels):
         labels = [label.removesuffix(".sock") for label in labels]
     return dict(zip(texts, labels if all(labels) else texts, strict=True))

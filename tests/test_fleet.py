@@ -283,6 +283,8 @@ def test_labels_are_what_differs() -> None:
     assert of("http://a:1", "http://a:2/x") == ["a:1", "a:2/x"]
     assert of("unix:/run/w-1.sock", "unix:/run/w-2.sock") == ["w-1", "w-2"]
     assert of("unix:/run/w-1.sock", "unix:/run/x") == ["w-1.sock", "x"]
+    assert of("unix:a.sock", "unix:b/c.sock") == ["a", "b/c"]
+    assert of("unix:/run/w-1", "unix:w-1") == ["/run/w-1", "w-1"]
     assert of("unix:/run/w-1", "http://a:1") == ["unix:/run/w-1", "http://a:1"]
     assert of("unix:/run/", "unix:/run/x") == ["unix:/run/", "unix:/run/x"]
 
