@@ -52,6 +52,7 @@ class Client:
         self.target = target
         self.timeout = timeout
         self._line: Any = None
+        self._hung_up = False
         headers = {b"User-Agent": b"failpy", b"Accept-Encoding": b"identity"}
         token = (token or "").strip()
         if not token.isprintable():
@@ -143,6 +144,8 @@ class Client:
         )
         with self._explained(), closing(self._http.send(request, stream=True)) as response:
             self._line = response.extensions.get("network_stream")
+            if self._hung_up:
+                return
             self._check(response)
             kind = response.headers.get("content-type", "")
             if not kind.startswith("text/event-stream"):
@@ -153,7 +156,8 @@ class Client:
                 raise self._foreign("its events hold no JSON") from None
 
     def hang_up(self) -> None:
-        """End the stream of events for the thread that waits for the next one."""
+        """End the stream of events, for good and for the thread that waits for the next one."""
+        self._hung_up = True
         if self._line is not None:
             with suppress(OSError):  # it has ended already
                 self._line.get_extra_info("socket").shutdown(socket.SHUT_RDWR)

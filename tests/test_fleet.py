@@ -741,6 +741,17 @@ def test_somebody_else_is_not_overwritten(
     ]
     assert unlike.terms() == ["2*off", "", ""]
     with monkeypatch.context() as between:
+        # After the look before it is put back.
+        steered(between, "enable", first, other(first, "3*off"))
+        said = says("enable", WHOLE, "work", "exit", *unlike.urls)
+    assert "failpoint 'work' has changed since you looked" in said.err.splitlines()[2]
+    assert unlike.terms() == ["3*off", "", ""]
+    first.run("fail.disable('work')")
+    with monkeypatch.context() as between:
+        steered(between, "disable", first, other(first, "4*off"))
+        said = says("enable", WHOLE, "work", "exit", *unlike.urls)
+    assert unlike.terms() == ["4*off", "", ""]
+    with monkeypatch.context() as between:
         # With terms that no text says.
         typed = "fail.enable('work', fail.Call(lambda hit: None))"
         steered(between, "enable_all", first, nothing, lambda: first.run(typed))
@@ -843,6 +854,37 @@ def test_an_interruption_in_the_middle(says: Asks, three: Workers, monkeypatch: 
     assert signal.getsignal(signal.SIGINT) is handler
 
 
+def test_what_is_under_way_is_waited_for(says: Asks, three: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second takes the change after the interruption."""
+    go_on = threading.Event()
+    wait = Fleet.wait
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    def let_go(self: Fleet) -> None:
+        go_on.set()
+        wait(self)
+
+    monkeypatch.setattr(Fleet, "wait", let_go)
+    steered(monkeypatch, "enable_all", three.all[1], lambda: go_on.wait(SECONDS))
+    steered(monkeypatch, "enable_all", three.all[2], interrupt)
+    said = says("enable", WHOLE, "--json", "work", "off", *three.urls)
+    assert said.error["put_back"] == [each.url for each in three.all[:2]]
+    assert three.terms() == ["", "", ""]
+
+
+def test_putting_back_is_not_interrupted(
+    says: Asks, unlike: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = iter((nothing, lambda: os.kill(os.getpid(), signal.SIGINT)))
+    steered(monkeypatch, "everything", unlike.all[0], lambda: next(looks)())
+    said = says("enable", WHOLE, "work", "exit", *unlike.urls)
+    assert said.status == 1
+    assert said.err.endswith("Put back as before: 2 processes.\n")
+    assert next(looks, None) is None
+
+
 def command(*arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "failpy", *arguments],
@@ -851,6 +893,17 @@ def command(*arguments: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def test_control_c_waits_for_nobody_who_is_silent() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"127.0.0.1:{listening.getsockname()[1]}"
+        running = command("list", "--timeout", "1000", *_urls([url, url]))
+        connection, _ = listening.accept()
+        with connection:
+            running.send_signal(signal.SIGINT)
+            out, _ = running.communicate(timeout=60)
+    assert (running.returncode, out) == (130, "")
 
 
 def test_control_c_in_the_middle_puts_it_back(workers: Workers) -> None:
@@ -1111,19 +1164,30 @@ def test_a_time_that_is_none_is_that_of_what_came_before(time: Any) -> None:
 def test_a_reader_waits_while_nobody_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_streams, "_KEPT", 3)
     given: list[int] = []
+    ended = threading.Event()
 
     def events() -> Iterator[Event]:
-        for i in range(10):
-            given.append(i)
-            yield hit_at(float(i))
+        try:
+            for i in range(10):
+                given.append(i)
+                yield hit_at(float(i))
+        finally:
+            ended.set()
 
     made = streams(events)
     around = iter(made)
     next(around)
     assert len(given) <= 8  # three at a time, and one in the hand
     made.close()
-    until(lambda: not [each for each in threading.enumerate() if "_read" in each.name])
+    assert ended.wait(SECONDS)
     assert len(given) < 10
+
+
+def test_who_has_hung_up_reads_nothing() -> None:
+    fail.current_scope()
+    with fail.serve() as server, Client(find_targets([server.url], {}).found[0]) as client:
+        client.hang_up()
+        assert list(client.events()) == []
 
 
 def test_a_defect_of_a_reader_is_not_hidden(says: Asks, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1148,6 +1212,8 @@ def test_what_was_too_quick_is_told(says: Asks, monkeypatch: pytest.MonkeyPatch)
     assert "http://a:1: 7 hits were too quick to show" in err
     said = says("watch", "name", "--json", *_urls(["a:1", "a:2"]))
     assert {"event": "dropped", "url": "http://a:2", "count": 7} in map(json.loads, said.out.splitlines())
+    said = says("watch", "--json", *_urls(["a:1", "a:2"]))
+    assert {"event": "hit", "url": "http://a:2", "point": "other"} in map(json.loads, said.out.splitlines())
 
 
 # --- completion ---
