@@ -13,7 +13,7 @@ from failpy._propagation import collect, tickets_of
 from failpy._signing import Refused
 from failpy._ticket import joined
 
-__all__ = ["hook_httpx", "hook_requests"]
+__all__ = ["carry", "hook_httpx", "hook_requests", "merge_told"]
 
 T = TypeVar("T")
 
@@ -55,14 +55,14 @@ _DONE = _Done()
 
 
 def _before(request: Any) -> _Done:
-    _carry(request.headers)
+    carry(request.headers)
     return _DONE
 
 
 def _after(response: Any) -> _Done:
     told = response.headers.get(REPORT)
     if told:
-        _collect(told)
+        merge_told(told)
     return _DONE
 
 
@@ -98,11 +98,11 @@ class _Adapter:
 
     def send(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         """Send the request with the scope of this context."""
-        _carry(request.headers)
+        carry(request.headers)
         response = self._inner.send(request, *args, **kwargs)
         told = response.headers.get(REPORT)
         if told:
-            _collect(told)
+            merge_told(told)
         return response
 
     def __getattr__(self, name: str) -> Any:
@@ -111,7 +111,7 @@ class _Adapter:
         return getattr(self._inner, name)
 
 
-def _carry(headers: Any) -> None:
+def carry(headers: Any) -> None:
     """Put the tickets of this context into the header, unless OpenTelemetry has put them there."""
     layer = current()
     with muted():
@@ -130,7 +130,8 @@ def _has_member(header: str) -> bool:
         return True
 
 
-def _collect(told: str) -> None:
+def merge_told(told: str) -> bool:
+    """Merge a report into the scopes of this context, or open ones; and whether it was for any."""
     layer = current()
     with muted():
-        collect([told], layer)
+        return collect([told], layer) > 0

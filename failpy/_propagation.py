@@ -26,7 +26,7 @@ from failpy._ticket import Ticket, joined
 if TYPE_CHECKING:
     from failpy._armory import Armory
 
-__all__ = ["Propagation", "collect", "tickets_of"]
+__all__ = ["Propagation", "collect", "is_awaited", "tickets_of"]
 
 _KEPT = 10_000
 _SPARE = 40  # the numbers of a later ticket may have more digits
@@ -190,15 +190,15 @@ class Propagation:
             return "; ".join(f"service {service!r} did not arm it: {why}" for service, why in refused.items())
         if not self.sent:
             return (
-                "no request has carried it: call fail.hook_httpx(client) or fail.hook_requests(session), "
-                "send scope.headers(), or let OpenTelemetry instrument the client"
+                "no request has carried it: call fail.hook_httpx(client), fail.hook_requests(session) or "
+                "fail.hook_celery(app), send scope.headers(), or let OpenTelemetry instrument the client"
             )
         carried = "1 request has carried it" if self.sent == 1 else f"{self.sent:,} requests have carried it"
         if not reports:
             return (
                 f"{carried}, and no report came back: let the service have failpy's middleware, with the "
                 "same FAILPY_PROPAGATION_KEY, and the client fail.hook_httpx or fail.hook_requests, which "
-                "read it"
+                "read it; a task of Celery tells with its result"
             )
         services = ", ".join(map(repr, sorted(self._services)))
         return f"{carried}, and {reports:,} report{'s' * (reports > 1)} came back, from {services}"
@@ -234,6 +234,11 @@ def tickets_of(layer: Layer | None, *, besides: str = "") -> list[str]:
         if propagation.identity not in tickets:
             tickets[propagation.identity] = propagation.ticket(scope)
     return [ticket for ticket in reversed(tickets.values()) if ticket]
+
+
+def is_awaited(layer: Layer) -> bool:
+    """Whether anything that travels with what is asked in this layer would like to be told of it."""
+    return next(_travelling(layer), None) is not None
 
 
 def _quietly(scope: Layer) -> str:

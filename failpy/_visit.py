@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from itertools import chain
 
@@ -12,16 +12,17 @@ from failpy._admission import Admission
 from failpy._arming import enable
 from failpy._context import inside, muted
 from failpy._errors import FailpointError, Unwind
-from failpy._feedback import Account, Feedback, drawn, runs_of, written
+from failpy._feedback import BETWEEN, Account, Feedback, drawn, read, runs_of, written
 from failpy._names import check_name
 from failpy._propagation import Propagation
 from failpy._registry import declared, unknown
 from failpy._scope import Scope, Settings
-from failpy._signing import MOST, Refused
+from failpy._signing import MOST, Refused, sign, verify
 from failpy._ticket import Ticket
 
 __all__ = ["Visit", "visit"]
 
+_AGAIN = "again"
 _all = chain.from_iterable
 _SETTINGS = Settings({}, seed=None, strict=False, threads=True, allowed=None)
 
@@ -35,7 +36,7 @@ class _Guest(Scope):
         admission: What it may do here.
     """
 
-    __slots__ = ("_admission", "_names", "_refusals", "_ticket")
+    __slots__ = ("_admission", "_earlier", "_names", "_refusals", "_resumed", "_ticket")
 
     def __init__(self, text: str, ticket: Ticket, admission: Admission) -> None:
         super().__init__(_SETTINGS._replace(seed=ticket.seed))
@@ -45,6 +46,8 @@ class _Guest(Scope):
         self._ticket = ticket
         self._names: dict[str, str] = {}
         self._refusals: dict[str, str] = {}
+        self._earlier: list[Feedback] = []
+        self._resumed: dict[str, int] = {}
 
     def open(self) -> None:
         """Arm what may be armed here."""
@@ -73,21 +76,45 @@ class _Guest(Scope):
         self._refuse(self._names.pop(name, name), str(error).partition("\n")[0])
         return True
 
+    def so_far(self) -> list[object]:
+        """How many hits there were of each name, in this try and those before it."""
+        assert self.propagation is not None
+        armed = ((name, self.activations.get(here)) for here, name in self._names.items())
+        hits = {name: self._resumed.get(name, 0) + each.hits for name, each in armed if each is not None}
+        return [self.propagation.identity, hits]
+
+    def resume(self, hits: Mapping[str, int], earlier: Iterable[Feedback]) -> None:
+        """Go on where another try has ended.
+
+        Args:
+            hits: How many hits of each name there were.
+            earlier: What it has told.
+        """
+        assert self.propagation is not None
+        self._earlier = [each for each in earlier if each.scope == self.propagation.identity]
+        for here, name in self._names.items():
+            activation = self.activations.get(here)
+            if activation is not None and name in hits:
+                self._resumed[name] = hits[name]
+                activation.resume(hits[name])
+
     def feedback(self) -> Feedback:
         """What has happened so far, here and in the services that were asked from here."""
         assert self.propagation is not None
         heard = self.propagation.forwarded.now
+        others = [*self._earlier, *heard]
         service = self._admission.service
         # What is addressed elsewhere is no news.
         mine = ((here, name) for here, name in self._strangers() if here != name or ":" not in name)
         refusals = {**self._refusals, **{name: str(unknown(here)) for here, name in mine}}
+        before = _all(one.accounts for one in self._earlier)
         return Feedback(
             self.propagation.identity,
             drawn(),
             service,
-            [*self._accounts(), *_all(one.accounts for one in heard)],
-            [*([service, text] for text in self._failed()), *_all(one.failures for one in heard)],
-            [*([service, *each] for each in refusals.items()), *_all(one.refusals for one in heard)],
+            [*before, *self._accounts(), *_all(one.accounts for one in heard)],
+            [*([service, text] for text in self._failed()), *_all(one.failures for one in others)],
+            [*([service, *each] for each in refusals.items()), *_all(one.refusals for one in others)],
         )
 
     def _strangers(self) -> Iterator[tuple[str, str]]:
@@ -173,6 +200,24 @@ class Visit:
             except Exception:  # a report must not break a response
                 self._admission.log(logging.ERROR, "a scope could not be reported on", exc_info=True)
                 return ""
+
+    def so_far(self) -> str:
+        """What another try of the same work goes on from, signed."""
+        hits = [scope.so_far() for scope in self._scopes]
+        return written([sign(_AGAIN, hits, self._admission.keys), self.report()])
+
+    def resume(self, text: str) -> None:
+        """Go on from there: with the counts that are left, and with what was told."""
+        first, _, told = text.partition(BETWEEN)
+        keys = self._admission.keys
+        try:
+            hits = dict(verify(_AGAIN, first, keys))
+            earlier = [each for each in read(told, keys) if isinstance(each, Feedback)] if told else []
+            for scope in self._scopes:
+                assert scope.propagation is not None
+                scope.resume(hits.get(scope.propagation.identity, {}), earlier)
+        except (Refused, TypeError, ValueError) as exc:
+            self._admission.log(logging.WARNING, "another try begins with the counts of the first: %s", exc)
 
     def began(self, error: BaseException) -> bool:
         """Whether this is what `fatal` of one of these scopes unwinds with: it has done its work then."""
