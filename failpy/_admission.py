@@ -84,6 +84,8 @@ class Admission:
 
     def log(self, level: int, message: str, *args: object, exc_info: bool = False) -> None:
         """Log what came in from outside, and not as often as somebody outside may like."""
+        if not _logger.isEnabledFor(level):  # and so it leaves room for those that are
+            return
         with self._lock:
             now = time.monotonic()
             if now - self._period > _PERIOD:

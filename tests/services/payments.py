@@ -9,11 +9,12 @@ import telemetry
 
 telemetry.begin()
 
-from failpy import fail  # noqa: E402 - what a service traces, it traces from its first line on
 from flask import Flask, jsonify, request  # noqa: E402
 from opentelemetry import baggage  # noqa: E402
 from opentelemetry.instrumentation.flask import FlaskInstrumentor  # noqa: E402
 from tasks import receipt  # noqa: E402
+
+from failpy import fail  # noqa: E402 - what a service traces, it traces from its first line on
 
 app = Flask("payments")
 app.wsgi_app = fail.WSGIMiddleware(app.wsgi_app)

@@ -13,12 +13,13 @@ import telemetry
 telemetry.begin()
 
 import httpx  # noqa: E402 - what a service traces, it traces from its first line on
-from failpy import fail  # noqa: E402
 from fastapi import FastAPI  # noqa: E402
 from fastapi.responses import JSONResponse  # noqa: E402
 from opentelemetry import baggage  # noqa: E402
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor  # noqa: E402
 from tasks import receipt  # noqa: E402
+
+from failpy import fail  # noqa: E402
 
 
 @asynccontextmanager

@@ -6,13 +6,13 @@ import os
 from typing import Any
 
 from celery import Celery
-from failpy import fail
 from opentelemetry import baggage
+
+from failpy import fail
 
 app = Celery("tasks", broker=os.environ["REDIS"], backend=os.environ["REDIS"])
 app.conf.update(
     broker_connection_retry_on_startup=True,
-    task_default_retry_delay=0,
     worker_hijack_root_logger=False,
     worker_prefetch_multiplier=8,
 )
@@ -26,7 +26,7 @@ def receipt(order: int) -> dict[str, Any]:
         return {"order": order, "process": os.getpid(), "guest": baggage.get_baggage("guest")}
 
 
-@app.task(name="stubborn", bind=True, max_retries=3)
+@app.task(name="stubborn", bind=True, max_retries=3, default_retry_delay=0)
 def stubborn(self: Any, order: int) -> dict[str, Any]:
     """Send a receipt, again and again."""
     try:

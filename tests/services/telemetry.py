@@ -1,4 +1,4 @@
-"""What OpenTelemetry does in each of the services: their spans go to a file, and the context to whom they call."""
+"""What OpenTelemetry does in each of the services: its spans go to a file, its context with its requests."""
 
 from __future__ import annotations
 
