@@ -95,11 +95,10 @@ def hook_celery(
     return app
 
 
-def _publish(headers: Any = None, **_: object) -> None:
+def _publish(headers: Any, **_: object) -> None:
     """A task is about to be sent."""
-    if headers is None:
-        return
-    carry(headers)
+    if isinstance(headers.get(BAGGAGE, ""), str):
+        carry(headers)
     headers.pop(_AGAIN, None)  # a try takes the headers of the one before it along
     from celery import current_task
 
@@ -109,15 +108,16 @@ def _publish(headers: Any = None, **_: object) -> None:
         headers[_AGAIN] = run.guests.so_far()
 
 
-def _begin(task: Any = None, **_: object) -> None:
+def _begin(task: Any, **_: object) -> None:
     """A task is about to run."""
     rules = _admissions.get(task.app)
     if rules is None:
         return
     request = task.request
     if request.is_eager:  # nothing was sent: it is run where it is called, in the scope that would travel
+        layer = current()
         with muted():
-            tickets = joined(tickets_of(current()))
+            tickets = joined(tickets_of(layer))
         header = with_member(None, tickets) if tickets else None
     else:
         header = _header(request, BAGGAGE)
@@ -136,7 +136,7 @@ def _begin(task: Any = None, **_: object) -> None:
     signals.task_postrun.connect(_end, weak=False, dispatch_uid="failpy")
 
 
-def _end(task: Any = None, retval: object = None, **_: object) -> None:
+def _end(task: Any, retval: object, **_: object) -> None:
     """A task has run."""
     request = task.request
     run: _Run | None = vars(request).pop(_ATTRIBUTE, None)
