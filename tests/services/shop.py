@@ -17,7 +17,7 @@ from fastapi import FastAPI  # noqa: E402
 from fastapi.responses import JSONResponse  # noqa: E402
 from opentelemetry import baggage  # noqa: E402
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor  # noqa: E402
-from tasks import receipt  # noqa: E402
+from tasks import mailed  # noqa: E402
 
 from failpy import fail  # noqa: E402
 
@@ -63,7 +63,3 @@ async def checkout(order: int, mail: str = "none", times: int = 1) -> Any:
         except ConnectionError as error:
             return JSONResponse(told | {"failed": "mailer", "error": repr(error)}, 502)
     return told
-
-
-def mailed(order: int) -> Any:
-    return receipt.delay(order).get(timeout=20)

@@ -19,6 +19,11 @@ app.conf.update(
 fail.hook_celery(app)
 
 
+def mailed(order: int) -> Any:
+    """Have a receipt sent, and wait until it is."""
+    return receipt.delay(order).get(timeout=20)
+
+
 @app.task(name="receipt")
 def receipt(order: int) -> dict[str, Any]:
     """Send a receipt."""
