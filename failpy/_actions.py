@@ -151,10 +151,11 @@ _EFFECTS: dict[str, Effect] = {
 class Step:
     """One term of the chain with all that a hit would else have to ask it."""
 
-    __slots__ = ("_chain", "_words", "effect", "fires", "index", "modifiers", "seconds", "term")
+    __slots__ = ("_chain", "_text", "_words", "effect", "fires", "index", "modifiers", "seconds", "term")
 
     def __init__(self, index: int, term: Term, chain: Terms) -> None:
         self._chain = chain
+        self._text: str | None = None
         self._words: str | None = None
         self.index = index
         self.term = term
@@ -164,10 +165,18 @@ class Step:
         self.effect = effect_of(term)
 
     @property
+    def text(self) -> str:
+        """The term. Rendered once."""
+        if self._text is None:
+            with muted():  # a term may hold an object with a `repr` of its own
+                self._text = str(self.term)
+        return self._text
+
+    @property
     def words(self) -> str:
         """The term, and of what chain it is if there are others in it. Rendered once."""
         if self._words is None:
-            with muted():  # a term may hold an object with a `repr` of its own
+            with muted():  # as above
                 chain = "" if len(self._chain) == 1 else f", of {self._chain}"
-                self._words = f"{self.term}{chain}"
+                self._words = f"{self.text}{chain}"
         return self._words

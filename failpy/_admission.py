@@ -21,6 +21,7 @@ __all__ = ["Admission", "admission"]
 
 _logger = logging.getLogger("failpy.propagation")
 _BURST, _PERIOD = 20, 10.0
+_UNNAMED = "unnamed"
 
 
 class Admission:
@@ -82,10 +83,19 @@ class Admission:
                 )
         return chain
 
+    def log_elsewhere(self, name: str) -> None:
+        """Log that a name is of another service, which matters where this one has been given no name."""
+        if self.service == _UNNAMED:
+            level = logging.INFO
+            whose = "of a service by name, and this one has none: give it service=, or FAILPY_SERVICE"
+        else:
+            level, whose = logging.DEBUG, f"not of this service, which is {self.service!r}"
+        self.log(level, "failpoint %r, which came with a request, is %s", name, whose)
+
     def log(self, level: int, message: str, *args: object, exc_info: bool = False) -> None:
         """Log what came in from outside, and not as often as somebody outside may like."""
-        if not _logger.isEnabledFor(level):  # and so it leaves room for those that are
-            return
+        if not _logger.isEnabledFor(level):
+            return  # what nobody reads takes no place from what somebody does
         with self._lock:
             now = time.monotonic()
             if now - self._period > _PERIOD:
@@ -122,4 +132,4 @@ def admission(
     actions = config.propagation_allow if allow is None else tuple(allow)
     check_allowed(actions)
     name = config.service if service is None else check_name(service)
-    return Admission(name or "unnamed", patterns, frozenset(actions), keys_for(key))
+    return Admission(name or _UNNAMED, patterns, frozenset(actions), keys_for(key))

@@ -274,6 +274,10 @@ class Armory(Layer):
             raise ScopeError(
                 f"hit {nth} of {name!r} is out of the trace, which has the last {_TRACE_LENGTH:,} hits"
             )
+        if opened and hits >= nth and self._unlisted():
+            raise ScopeError(
+                f"hit {nth} of {name!r} happened in another service, and its report has only the number of it"
+            )
         raise ScopeError(
             f"cannot wait for hit {nth} of {name!r}: the point was disarmed or enabled anew meanwhile"
         )
@@ -315,9 +319,13 @@ class Armory(Layer):
         """How many hits in other services are told of only by their number."""
         return 0 if self.propagation is None else self.propagation.unlisted
 
-    def reader(self) -> Callable[[Hit[Any]], TraceEntry]:
-        """What tells what the trace says of a hit, as of now."""
-        ending = self._endings.reader()
+    def reader(self, own: BaseException | None = None) -> Callable[[Hit[Any]], TraceEntry]:
+        """What tells what the trace says of a hit, as of now.
+
+        Args:
+            own: The exception that comes out of the scope.
+        """
+        ending = self._endings.reader(own)
         return lambda hit: hit.entry(ending(hit))
 
     # --- what activations tell ---

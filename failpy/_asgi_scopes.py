@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from functools import partial
+from inspect import iscoroutinefunction
 from typing import Any
 
 from failpy._admission import admission
@@ -20,6 +22,7 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 _BAGGAGE, _MEMBER, _REPORT = BAGGAGE.encode(), MEMBER.encode(), REPORT.encode()
+_REPORTED = "failpy_report"
 
 
 class ASGIMiddleware:
@@ -84,10 +87,17 @@ class ASGIMiddleware:
             nonlocal has_begun
             if message["type"] == "http.response.start":
                 has_begun = True
+                headers = list(message.get("headers", ()))
+                own = [
+                    (name, value)
+                    for name, value in headers
+                    if name.lower() != _REPORT or not guests.takes(value.decode("latin-1"))
+                ]
                 report = guests.report()
                 if report:
-                    headers = [*message.get("headers", ()), (_REPORT, report.encode())]
-                    message = {**message, "headers": headers}
+                    own.append((_REPORT, report.encode()))
+                if own != headers:
+                    message = {**message, "headers": own}
             await send(message)
 
         raised: BaseException | None = None
@@ -97,8 +107,14 @@ class ASGIMiddleware:
         except BaseException as exc:
             raised = exc
             is_ours = guests.began(exc)
-            if not has_begun and (is_ours or isinstance(exc, Exception | FailpointPanic)):
-                await _answer(exc, scope, receive, tell)
+            if not has_begun:
+                app = scope.get("app")
+                if is_ours or _panics(exc) or (isinstance(exc, Exception) and app is None):
+                    await _answer(scope, tell)
+                elif app is not None:
+                    # There may be another of these middlewares inside.
+                    scope[_REPORTED] = ",".join(filter(None, (scope.get(_REPORTED), guests.report(exc))))
+                    _let_pages_tell(app)
             if not is_ours:
                 raise
         finally:
@@ -106,30 +122,57 @@ class ASGIMiddleware:
             raised = None  # else it and this frame would keep each other alive
 
 
-async def _answer(
-    error: BaseException, scope: MutableMapping[str, Any], receive: Receive, tell: Send
-) -> None:
-    """Send the response to an exception that nobody has handled, since only this one can bring a report.
+def _panics(error: BaseException) -> bool:
+    """Whether it is a panic, also one that came out of a group of tasks, as middlewares of Starlette run."""
+    found = error.subgroup(FailpointPanic) if isinstance(error, BaseExceptionGroup) else None
+    return isinstance(error, FailpointPanic) or found is not None
 
-    What is further out would send it otherwise: Starlette its own page, or that of the program; a server
-    a bare one. It finds that the response has begun, and does with the exception what it always does.
+
+async def _answer(scope: MutableMapping[str, Any], tell: Send) -> None:
+    """Send what a server sends when an exception comes out of the application: that brings no report."""
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"21")]
+    if str(scope.get("http_version", "")).startswith("1"):
+        headers.append((b"connection", b"close"))  # as the server does, which is going to close it
+    await tell({"type": "http.response.start", "status": 500, "headers": headers})
+    await tell({"type": "http.response.body", "body": b"Internal Server Error"})
+
+
+def _let_pages_tell(app: Any) -> None:
+    """Let the page that Starlette, or the program, makes of an exception have the report in its headers.
+
+    It is made further out than any middleware that the program adds, and sent past it.
     """
-    app = scope.get("app")
-    if isinstance(error, Exception) and hasattr(app, "build_middleware_stack"):
-        from starlette.middleware.errors import ServerErrorMiddleware
+    each = getattr(app, "middleware_stack", None)
+    while each is not None:
+        if hasattr(each, "error_response") and not hasattr(each, _REPORTED):
+            setattr(each, _REPORTED, True)
+            each.error_response = _telling(each.error_response)
+            each.debug_response = _telling(each.debug_response)
+            if each.handler is not None:
+                each.handler = _telling(each.handler)
+        each = getattr(each, "app", None)
 
-        async def fail(*_: object) -> None:
-            raise error
 
-        handlers: dict[Any, Any] = getattr(app, "exception_handlers", {})
-        handler = handlers.get(500) or handlers.get(Exception)
-        page = ServerErrorMiddleware(fail, handler, debug=getattr(app, "debug", False))
-        try:
-            await page(scope, receive, tell)
-        except Exception as exc:
-            if exc is not error:
-                raise
-    elif app is None or not isinstance(error, Exception):  # which no framework makes a page of
-        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"21")]
-        await tell({"type": "http.response.start", "status": 500, "headers": headers})
-        await tell({"type": "http.response.body", "body": b"Internal Server Error"})
+def _telling(make: Callable[[Any, Exception], Any]) -> Callable[[Any, Exception], Any]:
+    """What makes a page, with the report of the request if there is one."""
+    called: Any = make
+    while isinstance(called, partial):
+        called = called.func
+    if iscoroutinefunction(called) or iscoroutinefunction(getattr(called, "__call__", None)):  # noqa: B004
+
+        async def tell_async(request: Any, error: Exception) -> Any:
+            return _told(await make(request, error), request)
+
+        return tell_async
+
+    def tell(request: Any, error: Exception) -> Any:
+        return _told(make(request, error), request)
+
+    return tell
+
+
+def _told(page: Any, request: Any) -> Any:
+    report = request.scope.get(_REPORTED)
+    if report and hasattr(page, "headers"):
+        page.headers[REPORT] = report
+    return page

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any, Self
 from urllib.parse import unquote
 
@@ -25,7 +26,7 @@ def member_of(headers: Iterable[str]) -> str | None:
     for header in headers:
         if MEMBER not in header:
             continue
-        mine = [value for key, value in _members(header) if key == MEMBER]
+        mine = list(_values(header))
         if mine and len(header) > _LONGEST:
             raise Refused(f"the header has {len(header):,} characters, and {_LONGEST:,} are the most")
         found.update(dict.fromkeys(filter(None, mine)))
@@ -42,11 +43,12 @@ def with_member(header: str | None, value: str) -> str:
     return ",".join([*filter(None, others), f"{MEMBER}={value}"])
 
 
-def _members(header: str) -> Iterable[tuple[str, str]]:
+def _values(header: str) -> Iterable[str]:
     for member in header.split(","):
         key, _, value = member.partition("=")
-        value = value.partition(";")[0].strip()  # what follows are its properties
-        yield key.strip(), unquote(value) if "%" in value else value
+        if key.strip() == MEMBER:
+            value = value.partition(";")[0].strip()  # what follows are its properties
+            yield unquote(value) if "%" in value else value
 
 
 class Carried(str):
@@ -75,27 +77,37 @@ class Carried(str):
         return str, (str(self),)
 
 
+@cache  # to look for what is not installed takes long
+def _api() -> tuple[Any, Any] | None:
+    """OpenTelemetry's baggage and context, if they are installed: the extra `otel`."""
+    try:
+        from opentelemetry import baggage, context
+    except ImportError:
+        return None
+    return baggage, context
+
+
 def attach(carried: Carried) -> object:
     """Put a value into the baggage of OpenTelemetry's current context, if OpenTelemetry is installed.
 
     Returns:
         The value that was there before, for `detach`.
     """
-    try:
-        from opentelemetry import baggage, context  # the extra `otel`
-    except ImportError:
+    api = _api()
+    if api is None:
         return None
-    before = baggage.get_baggage(MEMBER)
+    baggage, context = api
+    before: object = baggage.get_baggage(MEMBER)
     context.attach(baggage.set_baggage(MEMBER, carried))
     return before
 
 
 def detach(carried: Carried, before: object) -> None:
     """Take the value out again, if it is in this context."""
-    try:
-        from opentelemetry import baggage, context
-    except ImportError:
+    api = _api()
+    if api is None:
         return
+    baggage, context = api
     # Compared, not reset by token: OpenTelemetry logs an error where the exit comes in another context.
     if baggage.get_baggage(MEMBER) is carried:
         context.attach(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import Any, TypeVar
@@ -142,9 +143,10 @@ def _end(task: Any, retval: object, **_: object) -> None:
     run: _Run | None = vars(request).pop(_ATTRIBUTE, None)
     if run is None:
         return
-    report = run.guests.report() if request.is_eager else ""
+    raised = retval if isinstance(retval, BaseException) else None
+    report = run.guests.report(raised) if request.is_eager else ""
     so_far = run.guests.so_far() if request.is_eager else ""
-    run.end(retval if isinstance(retval, BaseException) else None)
+    run.end(raised)
     if not request.is_eager:
         return
     signature = getattr(retval, "sig", None)  # of a try that another one follows, which tells of both
@@ -171,7 +173,7 @@ def _tell_in_results(backend: Any) -> None:
         meta = plain(result, state, traceback, request, *args, **kwargs)
         run: _Run | None = getattr(request, _ATTRIBUTE, None)
         if run is not None and state in READY_STATES:
-            report = run.guests.report()
+            report = run.guests.report(sys.exception())  # that of a task that has failed
             if report:
                 meta[REPORT] = report
         return meta

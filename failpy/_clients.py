@@ -16,6 +16,7 @@ from failpy._ticket import joined
 __all__ = ["carry", "hook_httpx", "hook_requests", "merge_told"]
 
 T = TypeVar("T")
+_PUT = "_failpy_put"  # of a request: the header as it was made here, and what was there before
 
 
 def hook_httpx(client: T) -> T:
@@ -55,7 +56,7 @@ _DONE = _Done()
 
 
 def _before(request: Any) -> _Done:
-    carry(request.headers)
+    _carry(request)
     return _DONE
 
 
@@ -94,11 +95,11 @@ class _Adapter:
     """An adapter of requests around another: what the protocol of adapters has is `send` and `close`."""
 
     def __init__(self, inner: Any) -> None:
-        self._inner = inner
+        vars(self)["_inner"] = inner
 
     def send(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         """Send the request with the scope of this context."""
-        carry(request.headers)
+        _carry(request)
         response = self._inner.send(request, *args, **kwargs)
         told = response.headers.get(REPORT)
         if told:
@@ -110,17 +111,39 @@ class _Adapter:
             raise AttributeError(name)
         return getattr(self._inner, name)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._inner, name, value)  # such as `max_retries`
 
-def carry(headers: Any) -> None:
-    """Put the tickets of this context into the header, unless OpenTelemetry has put them there."""
+
+def _carry(request: Any) -> None:
+    """Put the tickets of this context into a request, which may have those of another time it was sent."""
+    headers = request.headers
+    with muted():
+        ours, before = vars(request).pop(_PUT, (None, None))
+        if ours is not None and headers.get(BAGGAGE) == ours:  # sent again, perhaps in no scope any more
+            del headers[BAGGAGE]
+            if before is not None:
+                headers[BAGGAGE] = before
+        before = headers.get(BAGGAGE)
+    if carry(headers):
+        setattr(request, _PUT, (headers[BAGGAGE], before))
+
+
+def carry(headers: Any) -> bool:
+    """Put the tickets of this context into the header, unless OpenTelemetry has put them there.
+
+    Returns:
+        Whether there were any.
+    """
     layer = current()
     with muted():
         before = headers.get(BAGGAGE)
         if before is not None and _has_member(before):
-            return
+            return False
         tickets = joined(tickets_of(layer))
         if tickets:
             headers[BAGGAGE] = with_member(before, tickets)
+        return bool(tickets)
 
 
 def _has_member(header: str) -> bool:

@@ -13,12 +13,12 @@ from failpy._hit import Hit
 from failpy._latest import Latest
 from failpy._observer import observing
 
-__all__ = ["Allowed", "Endings"]
+__all__ = ["REACHED", "Allowed", "Endings"]
 
 Allowed = str | Callable[..., Any]
 _KEPT = 1000
 _TOLD = 20
-_REACHED = "reached the test"
+REACHED = "reached the test"
 # Where a thread begins: what gets there was handled by nobody.
 _BOTTOMS = tuple(name.replace("/", os.sep) for name in ("/threading.py", "/concurrent/futures/thread.py"))
 # What came no further than there was called from C, as a file is by its buffer, and handled there.
@@ -56,13 +56,17 @@ class Endings:
         """Remember an exception that this hit is about to raise."""
         self._injected.add((hit, error))
 
-    def reader(self) -> Callable[[Hit[Any]], str | None]:
-        """What tells of a hit what became of its exception, as of now; None when it injected none."""
+    def reader(self, own: BaseException | None = None) -> Callable[[Hit[Any]], str | None]:
+        """What tells of a hit what became of its exception, as of now; None when it injected none.
+
+        Args:
+            own: The exception that comes out of the scope.
+        """
         injected = {id(hit): error for hit, error in self._injected.now}
 
         def read(hit: Hit[Any]) -> str | None:
             error = None if hit.ending is not None else injected.get(id(hit))
-            return hit.ending if error is None else self._ending(error, None).text
+            return hit.ending if error is None else self._ending(error, own).text
 
         return read
 
@@ -80,7 +84,7 @@ class Endings:
             hit.ending = ending.text
             for observer in observing.now if self._tells else ():
                 observer.ended(hit, ending.text)
-            if ending.text != _REACHED and len(self.told) < _TOLD:
+            if ending.text != REACHED and len(self.told) < _TOLD:
                 self.told.append(
                     f"injected by failpoint {hit.point!r} (hit {hit.nth}): {_name(error)} {ending.text}"
                 )
@@ -104,7 +108,7 @@ class Endings:
             if top is None or not any(each is error for each in chain_of(top)):
                 continue
             where = self._failures.deaths.get(id(top))
-            end = _REACHED if where is None else f"died in {where}"
+            end = REACHED if where is None else f"died in {where}"
             if top is error or _holds(top, error):
                 return Ending(end)
             return Ending(f"became the cause of {type(top).__name__}, which {end}")
@@ -115,7 +119,7 @@ class Endings:
             return Ending("was not raised")
         code = traceback.tb_frame.f_code
         if self.home is not None and _same(code, self.home):
-            return Ending(_REACHED)
+            return Ending(REACHED)
         if code.co_filename.endswith(_BOTTOMS):
             return Ending("died in a thread")
         if code.co_filename == _FROM_C:

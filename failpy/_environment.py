@@ -97,10 +97,16 @@ def _read_propagation(environ: Mapping[str, str]) -> None:
     service = environ.get("FAILPY_SERVICE", "").strip()
     try:
         check_allowed(config.propagation_allow)
+    except FailpointError as exc:
+        raise FailpointError(f"FAILPY_PROPAGATION_ALLOW cannot be applied: {exc}") from exc
+    try:
         if service:
             check_name(service)
     except FailpointError as exc:
-        raise FailpointError(f"FAILPY_SERVICE or FAILPY_PROPAGATION_ALLOW cannot be applied: {exc}") from exc
+        raise FailpointError(
+            f"FAILPY_SERVICE cannot be applied, since names of failpoints begin with it, as in "
+            f"{service + ':db.write'!r}: {exc}"
+        ) from exc
     config.service = service or environ.get("OTEL_SERVICE_NAME", "").strip()
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from failpy._signing import MOST, Refused, sign, verify
 
-__all__ = ["BETWEEN", "HEADER", "Account", "Feedback", "Run", "drawn", "read", "runs_of", "written"]
+__all__ = ["BETWEEN", "HEADER", "Account", "Feedback", "Run", "drawn", "read", "runs_of", "summed", "written"]
 
 HEADER = "failpy-report"
 
@@ -19,6 +19,7 @@ BETWEEN = "~"
 _LISTED = 1000  # hits of one point in one request, of very many
 # How much of it is told, from all of it to the bare counts, until it fits into a header.
 _LEVELS = ((100, 300), (20, 100), (5, 60), (0, 0))
+_TEXTS = 16  # in one header
 _FAILURES = 10
 _NUMBER = 2**53
 
@@ -85,6 +86,20 @@ class Feedback(NamedTuple):
             text = sign(_KIND, short, keys)
             if len(text) <= room:
                 return text
+        return self._parted(keys, room)
+
+    def _parted(self, keys: tuple[bytes, ...], room: int) -> str | None:
+        """As many of the points as there is room for: first what has fired, then what was hit."""
+        told = sorted(self.accounts, key=lambda each: (each.fired, each.hits), reverse=True)
+        accounts, refusals = len(told), len(self.refusals)
+        while accounts or refusals:
+            accounts, refusals = (accounts, refusals // 2) if refusals else (accounts // 2, 0)
+            left_out = len(told) - accounts + len(self.refusals) - refusals
+            note = [self.service, "", f"{left_out:,} points were left out of a report"]
+            part = self._replace(accounts=told[:accounts], refusals=[note, *self.refusals[:refusals]])
+            text = sign(_KIND, part._shortened(*_LEVELS[-1]), keys)
+            if len(text) <= room:
+                return text
         return None
 
     def _shortened(self, runs: int, characters: int) -> Feedback:
@@ -112,7 +127,11 @@ def written(texts: Iterable[str]) -> str:
 
 def read(value: str, keys: tuple[bytes, ...]) -> Iterator[Feedback | Refused]:
     """What each text in such a value says, or why nobody listens to it."""
-    for text in value.replace(",", BETWEEN).split(BETWEEN):  # two headers of one name are joined by commas
+    texts = value.replace(",", BETWEEN).split(BETWEEN)  # two headers of one name are joined by commas
+    if len(texts) > _TEXTS:
+        yield Refused(f"it is {len(texts):,} reports, and {_TEXTS} are the most")
+        return
+    for text in texts:
         try:
             yield _sound(verify(_KIND, text.strip(), keys))
         except Refused as refused:
@@ -128,6 +147,33 @@ def runs_of(hits: Iterable[tuple[int, str | None]]) -> list[Run]:
         else:
             runs.append(Run(1, term, ending))
     return runs
+
+
+def summed(accounts: Iterable[Account]) -> list[Account]:
+    """These with one for each point of each process, in place of one for each time that it was asked."""
+    sums: dict[tuple[str, int, str], Account] = {}
+    for each in accounts:
+        key = each[:3]
+        known = sums.get(key)
+        if known is None:
+            sums[key] = each
+            continue
+        room = _LISTED - sum(run.times for run in known.runs)
+        runs = [*known.runs]
+        for run in each.runs:
+            times = min(run.times, room)
+            room -= times
+            if runs and runs[-1][1:] == run[1:]:
+                runs[-1] = run._replace(times=runs[-1].times + times)
+            elif times:
+                runs.append(run._replace(times=times))
+        sums[key] = known._replace(
+            hits=known.hits + each.hits,
+            selected=known.selected + each.selected,
+            fired=known.fired + each.fired,
+            runs=runs,
+        )
+    return list(sums.values())
 
 
 def _cut(text: str | None, characters: int) -> str | None:

@@ -13,7 +13,6 @@ __all__ = ["ALLOWABLE", "check_allowed", "guarded"]
 ALLOWABLE = ("break", "call", "delay", "exit", "kill", "pause", "sleep")
 _ALWAYS = frozenset({"break", "call", "exit", "kill"})
 _SECONDS = 60.0
-_ENDING = (SystemExit, KeyboardInterrupt, GeneratorExit)
 
 
 def check_allowed(actions: Iterable[object]) -> None:
@@ -44,8 +43,9 @@ def guarded(term: Term) -> str | None:
     if isinstance(term, Sleep | Delay) and term.seconds > _SECONDS:
         return term.action
     if isinstance(term, Raise):
-        # An event loop, or a worker, ends by these as by `exit`.
         kind = term.exc.resolve(importing=False) if isinstance(term.exc, ExceptionSpec) else term.exc
-        if isinstance(kind, type) and issubclass(kind, _ENDING):
+        # An event loop or a worker ends by what is no `Exception`, as by `exit`, and a future never does by
+        # a `StopIteration`.
+        if isinstance(kind, type) and (not issubclass(kind, Exception) or issubclass(kind, StopIteration)):
             return "exit"
     return None

@@ -21,7 +21,7 @@ from failpy._latest import Latest
 from failpy._observer import observing
 from failpy._remote_hit import RemoteHit
 from failpy._signing import MOST, Refused
-from failpy._ticket import Ticket, joined
+from failpy._ticket import HIGHEST, NESTED, Ticket, joined
 
 if TYPE_CHECKING:
     from failpy._armory import Armory
@@ -88,10 +88,12 @@ class Propagation:
 
     # --- on the way out ---
 
+    def begin(self, scope: Armory) -> None:
+        """Let what is told of the scope find it from any context."""
+        _begun[self.identity] = scope
+
     def enter(self, scope: Armory) -> None:
         """Put the scope into the baggage of this context."""
-        if self.came is None:
-            _begun[self.identity] = scope
         self._carried = Carried(lambda: _quietly(scope))
         self._before = attach(self._carried)
 
@@ -99,13 +101,20 @@ class Propagation:
         """Take it out."""
         detach(self._carried, self._before)
 
-    def ticket(self, scope: Armory) -> str:
-        """A ticket for one request; empty when nothing is armed that text can say."""
+    def ticket(self, scope: Armory, *, on_trial: bool = False) -> str:
+        """A ticket for one request; empty when nothing is armed that text can say.
+
+        Args:
+            scope: The scope.
+            on_trial: Whether it is only to be seen how long it is.
+        """
         if self.came is not None:
             return self.came
         terms = _said(scope)
         if not terms:
             return ""
+        if on_trial:
+            return self._ticket(scope, terms, 0)
         text = self._ticket(scope, terms, next(self._numbers))
         self.sent += 1
         return text
@@ -124,9 +133,19 @@ class Propagation:
         Raises:
             FailpointError: saying how long they are, and how long they may be.
         """
+        if abs(scope.seed) >= HIGHEST:
+            raise FailpointError(
+                f"a scope that travels needs a seed of less than 2**128, and not one of "
+                f"{scope.seed.bit_length():,} bits: give a smaller one"
+            )
         every = {name: text for name, text in {**_said(scope), **terms}.items() if text is not None}
         text = self._ticket(scope, every, 0)
-        around = tickets_of(scope.parent, besides=self.identity)
+        around = tickets_of(scope.parent, besides=self.identity, on_trial=True)
+        if len(around) >= NESTED:
+            raise FailpointError(
+                f"this is scope {len(around) + 1} of those in one another that travel, and {NESTED} are the "
+                "most: arm the points in fewer scopes, or make this one without propagate"
+            )
         if len(joined([*around, text])) > MOST - _SPARE:
             outer = ", with those of the scopes around it," if around else ""
             raise FailpointError(
@@ -148,11 +167,12 @@ class Propagation:
         if self.came is not None:
             self.forwarded.add(feedback)
             return
-        self._services[feedback.service] += 1
-        for service, name, why in feedback.refusals:
-            self._refusals.setdefault(name, {})[service] = why
+        with self._lock:
+            self._services[feedback.service] += 1
+            for service, name, why in feedback.refusals:
+                self._refusals.setdefault(name, {})[service] = why
+            self._known.update(account.name for account in feedback.accounts)
         for account in feedback.accounts:
-            self._known.add(account.name)
             self._take(scope, account)
         for service, text in feedback.failures:
             failure = Failure(text)
@@ -168,9 +188,9 @@ class Propagation:
             for run in account.runs
             for _ in range(run.times)
         ]
-        activation.reported(hits, account.hits, account.selected, account.fired)
         with self._lock:
             self.unlisted += account.hits - len(hits)
+        activation.reported(hits, account.hits, account.selected, account.fired)
         for hit in hits:
             scope.record_reported(hit)
             for observer in observing.now:
@@ -186,6 +206,8 @@ class Propagation:
         """How it went for terms that never fired."""
         refused = self._refusals.get(name)
         reports = self._services.total()
+        partly = self._refusals.get("", {})  # no point has this name: what a report had no room for
+        left_out = "".join(f"; {why}, of service {service!r}" for service, why in partly.items())
         if refused:
             return "; ".join(f"service {service!r} did not arm it: {why}" for service, why in refused.items())
         if not self.sent:
@@ -193,15 +215,26 @@ class Propagation:
                 "no request has carried it: call fail.hook_httpx(client), fail.hook_requests(session) or "
                 "fail.hook_celery(app), send scope.headers(), or let OpenTelemetry instrument the client"
             )
-        carried = "1 request has carried it" if self.sent == 1 else f"{self.sent:,} requests have carried it"
         if not reports:
             return (
-                f"{carried}, and no report came back: let the service have failpy's middleware, with the "
-                "same FAILPY_PROPAGATION_KEY, and the client fail.hook_httpx or fail.hook_requests, which "
-                "read it; a task of Celery tells with its result"
+                "it was sent along, and no report came back: let the service have failpy's middleware, with "
+                "the same FAILPY_PROPAGATION_KEY, and the client fail.hook_httpx or fail.hook_requests, "
+                "which read it; a task of Celery tells with its result"
             )
         services = ", ".join(map(repr, sorted(self._services)))
-        return f"{carried}, and {reports:,} report{'s' * (reports > 1)} came back, from {services}"
+        came = f"it was sent along, and {reports:,} report{'s' * (reports > 1)} came back, from {services}"
+        came += left_out
+        service, addressed, _ = name.partition(":")
+        if self.knows(name):
+            return f"{came}: it was armed there, and execution did not reach it"
+        if addressed and service not in self._services:
+            return (
+                f"{came}, with nothing of service {service!r}: see that this is its name, that it has "
+                "failpy's middleware and the same FAILPY_PROPAGATION_KEY, that the request reaches it and it "
+                "answers, and that each client on the way there has a hook of failpy's: OpenTelemetry by "
+                "itself brings no report back, though the fault may have acted"
+            )
+        return came
 
 
 def _said(scope: Armory) -> dict[str, str]:
@@ -222,17 +255,18 @@ def _travelling(layer: Layer | None) -> Iterator[tuple[Armory, Propagation]]:
         layer = layer.parent
 
 
-def tickets_of(layer: Layer | None, *, besides: str = "") -> list[str]:
+def tickets_of(layer: Layer | None, *, besides: str = "", on_trial: bool = False) -> list[str]:
     """The tickets that travel with what is asked in this layer, that of the outermost scope first.
 
     Args:
         layer: The layer.
         besides: The identity of a scope to leave out.
+        on_trial: Whether no request is going to have them.
     """
     tickets: dict[str, str] = {besides: ""}  # in a test of one process, a scope may be around itself
     for scope, propagation in _travelling(layer):
         if propagation.identity not in tickets:
-            tickets[propagation.identity] = propagation.ticket(scope)
+            tickets[propagation.identity] = propagation.ticket(scope, on_trial=on_trial)
     return [ticket for ticket in reversed(tickets.values()) if ticket]
 
 
@@ -261,10 +295,14 @@ def collect(values: Iterable[str], here: Layer) -> int:
         Of how many scopes something was told.
     """
     told = 0
-    for value in values:
-        for found in read(value, _keys(here)):
+    keys = _keys(here)
+    for value in values if keys else ():  # without a key no scope has travelled
+        refused = None
+        for found in read(value, keys):
             if isinstance(found, Refused):
-                _logger.warning("a report of a service is left aside: %s", found)
+                if refused is None:  # whoever answers does not decide how much is logged
+                    _logger.warning("a report of a service is left aside: %s", found)
+                refused = found
                 continue
             scope = _scope(found.scope, here)
             if scope is None:

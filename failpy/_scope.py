@@ -9,7 +9,6 @@ from types import CodeType, TracebackType
 from typing import Any, NamedTuple, NoReturn, Self, TypeVar
 
 from failpy._arming import disable_all, enable
-from failpy._armory import Armory
 from failpy._childenv import child_environ
 from failpy._context import current, set_current
 from failpy._endings import Allowed
@@ -19,6 +18,7 @@ from failpy._observer import observing
 from failpy._registry import lock
 from failpy._strict import complaint_of, verdict
 from failpy._terms import Terms
+from failpy._traveller import Traveller
 from failpy._wrapping import bound, wrap
 
 __all__ = ["Scope", "Settings"]
@@ -37,7 +37,7 @@ class Settings(NamedTuple):
     propagate: float | None = None
 
 
-class Scope(Armory):
+class Scope(Traveller):
     """A layer of activations seen only by the context that opens it and by what inherits that context.
 
     Made by `failpy.scope`. It is a context manager, an async one, and a decorator for functions,
@@ -112,50 +112,6 @@ class Scope(Armory):
         self._check_open("give a child its terms")
         return child_environ(self, os.environ)
 
-    def headers(self) -> dict[str, str]:
-        """The header of one request that shall carry this scope, and those around it that travel.
-
-        Make it anew for each request: it expires, and the draws of each request are its own.
-
-        Returns:
-            `{"baggage": "failpy=..."}`; nothing while nothing is armed that text can say.
-
-        Raises:
-            ScopeError: when the scope is not open, or was made without `propagate=True`.
-        """
-        self._check_travelling("make its headers")
-        from failpy._baggage import HEADER, with_member
-        from failpy._propagation import tickets_of
-        from failpy._ticket import joined
-
-        tickets = joined(tickets_of(self))
-        return {HEADER: with_member(None, tickets)} if tickets else {}
-
-    def collect(self, headers: Mapping[str, str]) -> bool:
-        """Merge what the headers of a response tell of what happened in this scope elsewhere.
-
-        The hooks for httpx and requests do so by themselves. What is told twice is merged once.
-
-        Args:
-            headers: Those of the response, whatever their case.
-
-        Returns:
-            Whether there was something for any open scope.
-
-        Raises:
-            ScopeError: when the scope is not open, or was made without `propagate=True`.
-        """
-        self._check_travelling("collect a report")
-        from failpy._feedback import HEADER
-        from failpy._propagation import collect
-
-        return collect([value for key, value in headers.items() if key.lower() == HEADER], self) > 0
-
-    def _check_travelling(self, what: str) -> None:
-        self._check_open(what)
-        if self.propagation is None:
-            raise ScopeError(f"cannot {what}: the scope stays here; make it with propagate=True")
-
     # --- opening and closing ---
 
     def open(self) -> None:
@@ -169,7 +125,7 @@ class Scope(Armory):
         parent = current()
         self.parent = parent.open_ancestor() if parent.closed else parent
         try:
-            self._set_out()
+            self._set_out(self._settings.propagate, self._settings.terms)
             enable(self, self._settings.terms)
         except BaseException:
             self.closed = True
@@ -179,25 +135,6 @@ class Scope(Armory):
 
             install()
             self.follows_threads = True
-
-    def _set_out(self) -> None:
-        seconds = self._settings.propagate
-        if seconds is not None:
-            from failpy._propagation import Propagation
-            from failpy._signing import keys_for
-
-            self.propagation = Propagation(keys_for(None), seconds)
-            self.propagation.check(self, {name: each.text for name, each in self._settings.terms.items()})
-
-    def carry(self) -> None:
-        """Put it into the baggage of this context, if it travels."""
-        if self.propagation is not None:
-            self.propagation.enter(self)
-
-    def carry_no_more(self) -> None:
-        """Take it out of that."""
-        if self.propagation is not None:
-            self.propagation.leave()
 
     def close(self) -> None:
         """Disarm the points and wake what waits at them. The scope is inert wherever a context keeps it."""

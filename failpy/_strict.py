@@ -14,6 +14,10 @@ from failpy._terms import Chance
 __all__ = ["complaint_of", "verdict"]
 
 _UNSEEN = 3
+_STAYS = (
+    "its terms do not travel, since no text says an object, a function or a when=: give terms that text can "
+    "say, such as raise(ConnectionError)"
+)
 
 
 def verdict(
@@ -29,7 +33,7 @@ def verdict(
         for order in orders
         if order.remaining
     ]
-    errors: list[FailpointError] = [unknown(name) for name in strangers]
+    errors: list[FailpointError] = [_unknown(name) for name in strangers]
     if idle:
         errors.append(NeverFired("\n".join((*idle, f"(strict=False allows it; seed {layer.seed})"))))
     if not errors:
@@ -38,6 +42,14 @@ def verdict(
     for other in others:
         first.add_note(f"{type(other).__name__}: {other}")
     return first
+
+
+def _unknown(name: str) -> FailpointError:
+    error = unknown(name)
+    service, addressed, _ = name.partition(":")
+    if addressed:
+        error.add_note(f"if it is one of a service {service!r}, make the scope with propagate=True")
+    return error
 
 
 def _is_elsewhere(name: str, layer: Layer | None) -> bool:
@@ -66,9 +78,10 @@ def _never_fired(activation: Activation) -> str:
     sites = ", ".join(point.sites) if point is not None else ""
     propagation = getattr(activation.layer, "propagation", None)
     if propagation is not None and activation.hits == 0 and point is None:
+        stays = activation.terms.text is None or activation.when is not None
         return (
             f"failpoint {activation.name!r} was armed with {activation.terms} and never fired: no code here "
-            f"has declared it, and {propagation.story(activation.name)}"
+            f"has declared it, and {_STAYS if stays else propagation.story(activation.name)}"
         )
     if activation.hits == 0 and activation.refused:
         what = f"its when= predicate refused each of {activation.refused} hits"

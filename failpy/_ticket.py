@@ -8,12 +8,17 @@ from typing import Any, NamedTuple
 from failpy._keys import LONGEST
 from failpy._signing import Refused, sign, verify
 
-__all__ = ["Ticket", "joined", "separate"]
+__all__ = ["HIGHEST", "NESTED", "Ticket", "joined", "separate"]
 
 _KIND = "scope"
-_NESTED = 4
 _BETWEEN = "~"
-_HIGHEST = 2**128  # a seed may be anything, and long numbers take long
+
+NESTED = 4
+"""How many scopes in one another may come with a request."""
+
+_SKEW = 60  # seconds that the clock of the service may be behind
+HIGHEST = 2**128
+"""What a seed has to be less than: long numbers take long."""
 
 
 class Ticket(NamedTuple):
@@ -48,7 +53,7 @@ class Ticket(NamedTuple):
         left = ticket.expires - time.time()
         if left <= 0:
             raise Refused(f"it expired {-left:,.0f} s ago")
-        if left > LONGEST + 1:
+        if left > LONGEST + _SKEW:
             raise Refused(
                 f"it is good for another {left:,.0f} s, and {LONGEST:,} are the most: compare the clocks"
             )
@@ -62,7 +67,7 @@ def _sound(content: Any) -> Ticket:
     scope, terms, *numbers = content
     texts = terms.values() if isinstance(terms, dict) else (None,)
     is_said = all(isinstance(each, str) for each in (scope, *texts))
-    if not is_said or not all(type(each) is int and abs(each) < _HIGHEST for each in numbers):
+    if not is_said or not all(type(each) is int and abs(each) < HIGHEST for each in numbers):
         raise Refused("it is signed, and no ticket")
     return Ticket(*content)
 
@@ -79,6 +84,6 @@ def separate(text: str) -> list[str]:
         Refused: when there are too many.
     """
     tickets = text.split(_BETWEEN)
-    if len(tickets) > _NESTED:
-        raise Refused(f"it has {len(tickets)} scopes in one another, and {_NESTED} are the most")
+    if len(tickets) > NESTED:
+        raise Refused(f"it has {len(tickets)} scopes in one another, and {NESTED} are the most")
     return tickets

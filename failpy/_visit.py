@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import lru_cache
 from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 from failpy._admission import Admission
 from failpy._arming import enable
 from failpy._context import inside, muted
+from failpy._endings import REACHED
 from failpy._errors import FailpointError, Unwind
-from failpy._feedback import BETWEEN, Account, Feedback, drawn, read, runs_of, written
+from failpy._failures import without_unwinding
+from failpy._feedback import BETWEEN, Account, Feedback, drawn, read, runs_of, summed, written
 from failpy._names import check_name
-from failpy._propagation import Propagation
-from failpy._registry import declared, unknown
+from failpy._propagation import Propagation, collect
+from failpy._registry import all_declared, declared, unknown
 from failpy._scope import Scope, Settings
 from failpy._signing import MOST, Refused, sign, verify
 from failpy._ticket import Ticket
 
+if TYPE_CHECKING:
+    from failpy._activation import Activation
+    from failpy._hit import Hit
+
 __all__ = ["Visit", "visit"]
 
 _AGAIN = "again"
+_COMPARED = 1000  # with more names than that, a request would wait to hear which are near
 _all = chain.from_iterable
 _SETTINGS = Settings({}, seed=None, strict=False, threads=True, allowed=None)
 
@@ -61,7 +71,8 @@ class _Guest(Scope):
         try:
             enable(self, {check_name(here): self._admission.chain(here, text)}, importing=False)
         except (Refused, FailpointError, TypeError, ValueError) as exc:
-            self._refuse(name, str(exc).partition("\n")[0])
+            if not _is_elsewhere(here, name):
+                self._refuse(name, str(exc).partition("\n")[0])
         else:
             self._names[here] = name
 
@@ -98,21 +109,25 @@ class _Guest(Scope):
                 self._resumed[name] = hits[name]
                 activation.resume(hits[name])
 
-    def feedback(self) -> Feedback:
-        """What has happened so far, here and in the services that were asked from here."""
+    def feedback(self, raised: BaseException | None) -> Feedback:
+        """What has happened so far, here and in the services that were asked from here.
+
+        Args:
+            raised: What comes out of the application, if it is that.
+        """
         assert self.propagation is not None
         heard = self.propagation.forwarded.now
         others = [*self._earlier, *heard]
         service = self._admission.service
         # What is addressed elsewhere is no news.
-        mine = ((here, name) for here, name in self._strangers() if here != name or ":" not in name)
-        refusals = {**self._refusals, **{name: str(unknown(here)) for here, name in mine}}
+        mine = ((here, name) for here, name in self._strangers() if not _is_elsewhere(here, name))
+        refusals = {**self._refusals, **{name: _unknown(here, _how_many()) for here, name in mine}}
         before = _all(one.accounts for one in self._earlier)
         return Feedback(
             self.propagation.identity,
             drawn(),
             service,
-            [*before, *self._accounts(), *_all(one.accounts for one in heard)],
+            summed(chain(before, self._accounts(raised), _all(one.accounts for one in heard))),
             [*([service, text] for text in self._failed()), *_all(one.failures for one in others)],
             [*([service, *each] for each in refusals.items()), *_all(one.refusals for one in others)],
         )
@@ -120,21 +135,21 @@ class _Guest(Scope):
     def _strangers(self) -> Iterator[tuple[str, str]]:
         return ((here, name) for here, name in self._names.items() if declared(here) is None)
 
-    def _accounts(self) -> Iterator[Account]:
-        read = self.reader()
-        hits = self.recorded
+    def _accounts(self, raised: BaseException | None) -> Iterator[Account]:
+        read = self.reader(raised)
+        hits: defaultdict[Activation, list[Hit[Any]]] = defaultdict(list)
+        for hit in self.recorded:
+            hits[hit.activation].append(hit)
         for here, name in list(self._names.items()):
             activation = self.activations.get(here)
             if activation is None or declared(here) is None:
                 continue
             steps = (
-                (-1 if hit.step is None else hit.step.index, read(hit).end)
-                for hit in hits
-                if hit.activation is activation
+                (-1 if hit.step is None else hit.step.index, _elsewhere(read(hit).end))
+                for hit in hits[activation]
             )
             runs = runs_of(steps)
-            hit, selected, fired = activation.counts
-            yield Account(self._admission.service, os.getpid(), name, hit, selected, fired, runs)
+            yield Account(self._admission.service, os.getpid(), name, *activation.counts, runs)
 
     def _failed(self) -> Iterator[str]:
         return (f"{type(each).__name__}: {each}" for each in self.failures.besides(None))
@@ -142,9 +157,37 @@ class _Guest(Scope):
     def tell_strangers(self) -> None:
         """Log the names that no code has declared, now that the request is over."""
         for here, name in self._strangers():
-            # A name without an address, or with another's, may well be that of another service.
+            if _is_elsewhere(here, name):
+                self._admission.log_elsewhere(name)
+                continue
+            # A name without an address may well be that of another service.
             level = logging.INFO if here == name else logging.WARNING
-            self._admission.log(level, "failpoint %r, which came with a request: %s", name, unknown(here))
+            self._admission.log(
+                level, "failpoint %r, which came with a request: %s", name, _unknown(here, _how_many())
+            )
+
+
+def _is_elsewhere(here: str, name: str) -> bool:
+    """Whether a name has the address of another service, as far as this one knows."""
+    return here == name and ":" in name and declared(name) is None
+
+
+def _how_many() -> int:
+    return len(all_declared())
+
+
+@lru_cache(maxsize=256)
+def _unknown(name: str, among: int) -> str:
+    """That no code has declared the name, as `unknown` says it.
+
+    That compares it with all names that there are, and each request may come with the same ones.
+    """
+    return str(unknown(name)) if among <= _COMPARED else f"no code has declared a failpoint {name!r}"
+
+
+def _elsewhere(ending: str | None) -> str | None:
+    """What became of an exception, for who was not there."""
+    return None if ending is None else ending.replace(REACHED, "came out of the service")
 
 
 class Visit:
@@ -158,11 +201,15 @@ class Visit:
     def __init__(self, admission: Admission, tickets: list[tuple[str, Ticket]]) -> None:
         self._admission = admission
         self._scopes: list[_Guest] = []
-        for text, ticket in tickets:
-            scope = _Guest(text, ticket, admission)
-            with inside(self._scopes[-1]) if self._scopes else nullcontext():
-                scope.open()
-            self._scopes.append(scope)
+        try:
+            for text, ticket in tickets:
+                scope = _Guest(text, ticket, admission)
+                with inside(self._scopes[-1]) if self._scopes else nullcontext():
+                    self._scopes.append(scope)
+                    scope.open()
+        except BaseException:
+            self.leave(None)
+            raise
 
     @contextmanager
     def working(self) -> Iterator[None]:
@@ -190,16 +237,30 @@ class Visit:
             scope.dismiss(raised)
             scope.tell_strangers()
 
-    def report(self) -> str:
-        """What has happened so far, for who has sent the request; empty when no header can say it."""
+    def report(self, raised: BaseException | None = None) -> str:
+        """What has happened so far, for who has sent the request; empty when no header can say it.
+
+        Args:
+            raised: What comes out of the application, if it is that.
+        """
         room = MOST // max(1, len(self._scopes))
         with muted():
             try:
-                texts = [scope.feedback().text(self._admission.keys, room) for scope in self._scopes]
-                return written(filter(None, texts))
+                texts = [scope.feedback(raised).text(self._admission.keys, room) for scope in self._scopes]
             except Exception:  # a report must not break a response
                 self._admission.log(logging.ERROR, "a scope could not be reported on", exc_info=True)
                 return ""
+            if None in texts:
+                self._admission.log(logging.WARNING, "a report on a scope is too long for a header")
+            return written(filter(None, texts))
+
+    def takes(self, relayed: str) -> bool:
+        """Whether a report in the response of the application is about these scopes; it is in theirs then.
+
+        A program that hands on the headers of a service that it has asked would else have it told twice.
+        """
+        with muted():
+            return bool(self._scopes) and collect([relayed], self._scopes[-1]) > 0
 
     def so_far(self) -> str:
         """What another try of the same work goes on from, signed."""
@@ -221,7 +282,12 @@ class Visit:
 
     def began(self, error: BaseException) -> bool:
         """Whether this is what `fatal` of one of these scopes unwinds with: it has done its work then."""
-        return isinstance(error, Unwind) and any(error.scope is scope for scope in self._scopes)
+        if not isinstance(error, Unwind | BaseExceptionGroup):
+            return False
+        left: BaseException | None = error
+        for scope in self._scopes:
+            left = without_unwinding(left, scope)
+        return left is None
 
 
 def visit(admission: Admission, headers: Iterable[str]) -> Visit | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from failpy._admission import admission
 from failpy._baggage import MEMBER
+from failpy._errors import Failure
 from failpy._feedback import HEADER
 from failpy._visit import Visit, visit
 
@@ -59,39 +60,52 @@ class WSGIMiddleware:
         guests = visit(self._admission, [header]) if MEMBER in header else None
         if guests is None:
             return self.app(environ, start_response)
+        telling = _telling(guests, start_response)
         try:
             with guests.working():
-                body = self.app(environ, _telling(guests, start_response))
+                body = self.app(environ, telling)
         except BaseException as exc:
-            is_ours = guests.began(exc)
-            if is_ours:
-                headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", "21")]
-                _telling(guests, start_response)("500 Internal Server Error", headers)
-            guests.leave(exc)
-            if not is_ours:
-                raise
-            return [b"Internal Server Error"]
+            try:
+                return [_unwound(exc, guests, telling)]
+            finally:
+                guests.leave(exc)
         if isinstance(body, list | tuple):  # there is no more to it, and servers look at how many there are
             guests.leave(None)
             return body
-        return _Body(body, guests)
+        return (_Sized if hasattr(body, "__len__") else _Body)(body, guests, telling)
 
 
 def _telling(guests: Visit, start_response: StartResponse) -> StartResponse:
     def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
+        own = [(name, value) for name, value in headers if name.lower() != HEADER or not guests.takes(value)]
         report = guests.report()
-        return start_response(status, [*headers, (HEADER, report)] if report else headers, *exc_info)
+        return start_response(status, [*own, (HEADER, report)] if report else own, *exc_info)
 
     return start
+
+
+def _unwound(error: BaseException, guests: Visit, start_response: StartResponse) -> bytes:
+    """The page of a request that `fatal` has ended. What has been sent before is left, and the rest failed.
+
+    Raises:
+        BaseException: the error, when it is another.
+    """
+    if not guests.began(error):
+        raise error
+    failure = Failure(str(error))  # no server is to be ended by what unwinds a request
+    headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", "21")]
+    start_response("500 Internal Server Error", headers, (Failure, failure, None))
+    return b"Internal Server Error"
 
 
 class _Body:
     """What is sent, made in the scope of the request. The server closes it when that is done."""
 
-    def __init__(self, body: Iterable[bytes], guests: Visit) -> None:
+    def __init__(self, body: Iterable[bytes], guests: Visit, start_response: StartResponse) -> None:
         self._body = body
-        self._chunks = iter(body)
+        self._chunks: Iterator[bytes] | None = None
         self._guests = guests
+        self._start_response = start_response
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -99,10 +113,19 @@ class _Body:
     def __next__(self) -> bytes:
         try:
             with self._guests.working():
+                if self._chunks is None:
+                    self._chunks = iter(self._body)
                 return next(self._chunks)
-        except BaseException as exc:
-            self._guests.leave(None if isinstance(exc, StopIteration) else exc)
+        except StopIteration:
+            self._guests.leave(None)
             raise
+        except BaseException as exc:
+            try:
+                page = _unwound(exc, self._guests, self._start_response)
+            finally:
+                self._guests.leave(exc)
+            self._chunks = iter(())
+            return page
 
     def close(self) -> None:
         """Close what was made for the request, and the scope."""
@@ -113,3 +136,10 @@ class _Body:
                     close()
         finally:
             self._guests.leave(None)
+
+
+class _Sized(_Body):
+    """The same where servers can ask how many parts there are."""
+
+    def __len__(self) -> int:
+        return len(self._body)  # type: ignore[arg-type]  # it has a length

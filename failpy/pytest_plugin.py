@@ -30,8 +30,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         f"{MARKER}(terms=None, *, seed=None, strict=True, threads=True, on_swallowed='ignore', "
-        "may_swallow=()): run the test in a fail.scope of these arguments; of several, the closest decides, "
-        "name by name",
+        "may_swallow=(), propagate=False): run the test in a fail.scope of these arguments; of several, the "
+        "closest decides, name by name",
     )
     config.addinivalue_line("markers", SIGNATURE)
     config.pluginmanager.register(Explorer(), "failpy-explorer")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import pickle
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -34,6 +35,7 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def made() -> Iterator[SimpleNamespace]:
     """An app, its tasks, and a worker."""
+    level = logging.root.level  # a worker sets its own
     with Celery("mailer", broker="memory://", backend="cache+memory://", set_as_current=False) as app:
         app.conf.update(
             broker_transport_options={"polling_interval": 0.002},
@@ -43,6 +45,7 @@ def made() -> Iterator[SimpleNamespace]:
         tasks = SimpleNamespace(app=app, **tasks_of(app))
         with start_worker(app, pool="solo", perform_ping_check=False, shutdown_timeout=30):
             yield tasks
+    logging.root.setLevel(level)
 
 
 def tasks_of(app: Celery) -> dict[str, Any]:

@@ -68,7 +68,7 @@ BYTECODES = {
     OFF: 280,
     USED_UP: 300,
     NEVER: 310,
-    FIRES: 287,
+    FIRES: 307,
     SCOPE: 2000,
     ENABLE: 1310,
 }

@@ -114,7 +114,7 @@ async def test_an_exception_that_nobody_handles_is_reported_by_the_page_of_the_p
             with travel({f"pay:{point}": 'raise(ValueError("boom"))'}) as scope:
                 response = await client.get("/")
         assert (response.status_code, response.text[: len(text)]) == (500, text)
-        assert "ServerErrorMiddleware" in (scope.trace[0].end or "")
+        assert scope.trace[0].end == "came out of the service"
 
 
 async def test_an_error_in_the_page_of_the_program_is_as_without_failpy(point: str) -> None:
@@ -427,6 +427,8 @@ async def test_a_header_that_is_not_good_has_no_effect(point: str, log: Callable
         ({"allow": ["kill"]}, "kill->exit(2)", r"exit(2) may not be armed from outside"),
         ({}, "1*off->50%raise(SystemExit)", "FAILPY_PROPAGATION_ALLOW=exit"),
         ({}, "raise(KeyboardInterrupt)", "FAILPY_PROPAGATION_ALLOW=exit"),
+        ({}, "raise(asyncio.CancelledError)", "FAILPY_PROPAGATION_ALLOW=exit"),
+        ({}, "raise(StopIteration)", "FAILPY_PROPAGATION_ALLOW=exit"),
         ({}, "break", "FAILPY_PROPAGATION_ALLOW=break"),
         ({}, 'call("os:getpid")', "FAILPY_PROPAGATION_ALLOW=call"),
         ({}, "pause(61s)", "FAILPY_PROPAGATION_ALLOW=pause"),
@@ -491,7 +493,47 @@ async def test_a_name_that_nobody_has_declared_is_told(name: str, log: Callable[
         with travel({f"{name}.thre": "raise", f"ship:{name}": "raise"}, strict=False):
             await client.get("/")
     assert "service 'pay' did not arm it: no code has declared" in str(error.value)
-    assert [line.split()[0] for line in log().splitlines()] == ["WARNING", "INFO", "INFO"]
+    assert [line.split()[0] for line in log().splitlines()] == ["WARNING", "INFO"]
+
+
+async def test_a_name_of_another_service_is_no_complaint_of_this_one(
+    point: str, log: Callable[[], str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "failpy.propagation")
+    async with asgi_client(starlette(hit(point), names=["db.*"])) as client:
+        with pytest.raises(NeverFired, match="with nothing of service 'ship'"):
+            with travel({f"ship:{point}": "kill"}):
+                await client.get("/")
+        assert log() == ""
+    async with asgi_client(starlette(hit(point))) as client:
+        with travel({f"ship:{point}": "raise"}, strict=False):
+            await client.get("/")
+    assert log() == (
+        f"DEBUG failpoint 'ship:{point}', which came with a request, is not of this service, which is 'pay'"
+    )
+
+
+async def test_what_another_service_is_asked_for_is_no_matter_of_this_one(
+    point: str, log: Callable[[], str]
+) -> None:
+    async with asgi_client(starlette(hit(point), names=["db.*"])) as client:
+        with pytest.raises(NeverFired) as error, travel({f"ship:{point}": "kill"}):
+            await client.get("/")
+    assert "it was sent along, and 1 report came back, from 'pay'" in str(error.value)
+    assert log() == ""
+
+
+async def test_a_service_without_a_name_says_so(
+    point: str, monkeypatch: pytest.MonkeyPatch, log: Callable[[], str]
+) -> None:
+    monkeypatch.setattr(config, "service", "")
+    async with asgi_client(starlette(hit(point), service=None)) as client:
+        with travel({f"pay:{point}": "raise"}, strict=False):
+            await client.get("/")
+    assert log() == (
+        f"INFO failpoint 'pay:{point}', which came with a request, is of a service by name, and this one has "
+        "none: give it service=, or FAILPY_SERVICE"
+    )
 
 
 async def test_a_point_that_is_declared_by_the_request_is_armed(name: str) -> None:
@@ -549,6 +591,19 @@ async def test_the_log_is_not_flooded(monkeypatch: pytest.MonkeyPatch, log: Call
             await client.get("/", headers={"baggage": "failpy=x"})
     assert len(log().splitlines()) == 23
     assert "30 more messages like these were left out" in log()
+
+
+async def test_what_is_not_logged_takes_no_place_in_the_log(
+    name: str, log: Callable[[], str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "failpy.propagation")
+    async with asgi_client(starlette(lambda: "done")) as client:
+        with travel({name: "raise"}, strict=False):
+            for _ in range(30):
+                await client.get("/")
+        with travel({f"pay:{name}": "raise"}, strict=False):
+            await client.get("/")
+    assert [line.split()[0] for line in log().splitlines()] == ["WARNING"]
 
 
 @pytest.mark.parametrize("broken", ["_Guest.open", "_Guest.feedback"])

@@ -423,11 +423,8 @@ async def test_a_task_tried_again_goes_on_with_its_counts(app: Celery) -> None:
     with fail.scope({"mailer:mail.retry": '2*raise(ConnectionError("x"))'}, propagate=True) as scope:
         assert app.send_task("stubborn", (7,)).get(timeout=20) == {"order": 7, "tries": 3}
 
-    assert [(entry.action, entry.service) for entry in scope.trace] == [
-        ("raise", "mailer"),
-        ("raise", "mailer"),
-        (None, "mailer"),
-    ]
+    tries = Counter((entry.action, entry.service) for entry in scope.trace)  # in what process each was
+    assert tries == {("raise", "mailer"): 2, (None, "mailer"): 1}
     status = scope.status("mailer:mail.retry")
     assert (status.hits, status.fired) == (3, 2)
 

@@ -52,8 +52,12 @@ def test_what_is_said_is_read() -> None:
     ("name", "value", "words"),
     [
         ("FAILPY_PROPAGATION_KEY", "short", "FAILPY_PROPAGATION_KEY has a key of 5 characters"),
-        ("FAILPY_PROPAGATION_ALLOW", "kil", "cannot be applied: 'kil' is no action that can be allowed"),
-        ("FAILPY_SERVICE", "a b", "cannot be applied: 'a b' cannot name"),
+        ("FAILPY_PROPAGATION_ALLOW", "kil", "FAILPY_PROPAGATION_ALLOW cannot be applied: 'kil' is no action"),
+        (
+            "FAILPY_SERVICE",
+            "a b",
+            "FAILPY_SERVICE cannot be applied, since names of failpoints begin with it, as in 'a b:db.write'",
+        ),
     ],
 )
 def test_a_malformed_value_stops_the_import(name: str, value: str, words: str) -> None:
@@ -110,7 +114,7 @@ def test_the_scope_of_a_marker_travels(pytester: pytest.Pytester, monkeypatch: p
             "trace:",
             "  pay:db #1 raise in pay, process 7: handled by x",
             "  pay:db #2 raise in pay, process 7: handled by x",
-            "*NeverFired: failpoint 'pay:db' was armed with raise and never fired: no code here has declared it, and no*",
+            "*NeverFired: failpoint 'pay:db' was armed with raise and never fired: no code here has*",
             "*pay:db*",
         ]
     )

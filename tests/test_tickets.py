@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from failpy import FailpointError
 from failpy._baggage import Carried, member_of, with_member
-from failpy._feedback import Account, Feedback, Run, read, runs_of, written
+from failpy._feedback import Account, Feedback, Run, read, runs_of, summed, written
 from failpy._keys import LONGEST, read_keys
 from failpy._signing import MOST, Refused, keys_for, sign, verify
 from failpy._ticket import Ticket, joined, separate
@@ -233,7 +233,8 @@ def test_runs_are_hits_one_after_the_other() -> None:
 
 def test_a_report_is_shortened_until_it_fits() -> None:
     def runs(text: str | None) -> list[int]:
-        assert text is not None and len(text) <= MOST
+        assert text is not None
+        assert len(text) <= MOST
         (found,) = read(text, KEYS)
         assert isinstance(found, Feedback)
         assert [each.hits for each in found.accounts] == [1000] * len(found.accounts)
@@ -249,11 +250,40 @@ def test_a_report_is_shortened_until_it_fits() -> None:
     assert runs(big(1).text(KEYS)) == [20]
     assert runs(big(5).text(KEYS)) == [5] * 5
     assert runs(big(20).text(KEYS)) == [0] * 20
-    assert big(1000).text(KEYS) is None
+    assert big(1000).text(KEYS, 60) is None
     long = FEEDBACK._replace(failures=[["pay", "x" * 9000]] * 50, refusals=[["pay", "b", "y" * 9000]])
     (found,) = read(long.text(KEYS) or "", KEYS)
     assert isinstance(found, Feedback)
     assert len(found.failures) == 10
+
+
+def test_of_very_many_points_a_report_has_those_that_fired() -> None:
+    accounts = [Account("pay", 42, f"a.point.{each}", each, 0, each // 999, []) for each in range(1000)]
+    refusals = [["pay", f"b.{each}", "why"] for each in range(1000)]
+    text = FEEDBACK._replace(accounts=accounts, refusals=refusals).text(KEYS)
+    assert text is not None
+    assert len(text) <= MOST
+    (found,) = read(text, KEYS)
+    assert isinstance(found, Feedback)
+    assert found.accounts[0] == accounts[-1]
+    assert [each.hits for each in found.accounts] == list(range(999, 999 - len(found.accounts), -1))
+    left_out = 2000 - len(found.accounts) - (len(found.refusals) - 1)
+    assert found.refusals[0] == ["pay", "", f"{left_out:,} points were left out of a report"]
+
+
+def test_accounts_of_one_process_are_summed() -> None:
+    first = Account("pay", 42, "a", 900, 3, 2, [Run(900, 0, None)])
+    second = Account("pay", 42, "a", 200, 1, 1, [Run(150, 0, "x"), Run(50, 1, None)])
+    other = Account("pay", 43, "a", 1, 1, 1, [])
+    assert summed([first, other, second]) == [
+        Account("pay", 42, "a", 1100, 4, 3, [Run(900, 0, None), Run(100, 0, "x")]),
+        other,
+    ]
+
+
+def test_a_header_has_no_more_reports_than_are_worth_reading() -> None:
+    (found,) = read("~" * 60_000, KEYS)
+    assert str(found) == "it is 60,001 reports, and 16 are the most"
 
 
 @pytest.mark.parametrize(

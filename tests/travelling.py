@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 from starlette.applications import Starlette
-from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from failpy import fail
 from failpy._config import config
 from failpy._context import Layer, current, process, set_current
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
 
 KEY = "a-key-of-some-length"
 KEYS = (KEY.encode(),)
@@ -37,7 +39,7 @@ def starlette(work: Work, **options: Any) -> Starlette:
         return PlainTextResponse(str(await result if isinstance(result, Awaitable) else result))
 
     app = Starlette(routes=[Route("/", answer)])
-    app.add_middleware(fail.ASGIMiddleware, service="pay", **options)
+    app.add_middleware(fail.ASGIMiddleware, **{"service": "pay", **options})
     return app
 
 
