@@ -16,7 +16,7 @@ from benchmarks.columns import Columns
 from benchmarks.growth import DIMENSIONS, MEMORY
 from benchmarks.peers import PEERS, side_by_side
 from benchmarks.plot import draw, hindrance
-from benchmarks.row import Result, Row
+from benchmarks.row import NotHere, Result, Row
 from benchmarks.rows import ROWS
 from benchmarks.sizes import Dimension, Growth, measured
 from benchmarks.table import LEGEND, Table, figures
@@ -82,8 +82,12 @@ def _judge(rows: Sequence[Row], effort: Effort, *, markdown: bool) -> list[Resul
     table = Table(markdown=markdown)
     results = []
     for row in rows:
-        results.append(row.measure(effort))
-        table.add(results[-1])
+        try:
+            results.append(row.measure(effort))
+        except NotHere as missing:
+            table.excuse(row, f"not here: {missing}")
+        else:
+            table.add(results[-1])
     print(figures(results))
     return results
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from functools import partial
 
-from benchmarks import explorations, processes, sides
+from benchmarks import explorations, processes, served, sides
 from benchmarks.row import Row
 from benchmarks.shapes import FUNCTION, SHAPES
 from benchmarks.timing import Side
@@ -60,6 +60,13 @@ def keeps(against: str, bar: float, what: str) -> Row:
     )
 
 
+def request(kind: str, side: Side, bar: float, baggage: str | None = None) -> Row:
+    what = "without a scope" if baggage is None else "with a bad header"
+    ours = partial(side, hooked=True, baggage=baggage)
+    theirs = partial(side, hooked=False, baggage=baggage)
+    return Row(f"a request {what}, {kind}", "no middleware", bar, ours, theirs)
+
+
 undecorated = partial(sides.undecorated, shape=FUNCTION)
 
 ROWS = (
@@ -109,6 +116,10 @@ ROWS = (
         sides.scope,
         partial(sides.patch_object, new=True),
     ),
+    request("Starlette", served.asgi, 1.10),
+    request("Flask", served.wsgi, 1.10),
+    request("Starlette", served.asgi, 2.5, served.BAD),
+    request("Flask", served.wsgi, 2.5, served.BAD),
     crowd("fail.enable", 'fail.enable(name, "off"); fail.disable(name)'),
     crowd("fail.scope", 'with fail.scope({name: "off"}): pass'),
     imports("import failpy", "import failpy", 1.25),

@@ -65,6 +65,7 @@ if _TYPE_CHECKING:
     from failpy._asgi import asgi
     from failpy._asgi_scopes import ASGIMiddleware
     from failpy._case import Case
+    from failpy._celery import hook_celery
     from failpy._clients import hook_httpx, hook_requests
     from failpy._crashes import explore_crashes
     from failpy._exploration_report import Report
@@ -133,6 +134,7 @@ __all__ = [
     "explore_crashes",
     "fail",
     "failpoint",
+    "hook_celery",
     "hook_httpx",
     "hook_requests",
     "parse",
@@ -165,6 +167,7 @@ _LATER = {
     "attach_posix": "_posix",
     "explore": "_explore",
     "explore_crashes": "_crashes",
+    "hook_celery": "_celery",
     "hook_httpx": "_clients",
     "hook_requests": "_clients",
     "serve": "_server",

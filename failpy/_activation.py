@@ -318,6 +318,12 @@ class Activation:
         successor = find_from(layer, self.name)
         return _Retired(None if successor is self else successor)
 
+    def resume(self, hits: int) -> None:
+        """Use up what so many hits have used up elsewhere, and count none of them here."""
+        with self._lock:
+            for _ in range(hits):
+                next((each for each in self._steps if self._allowance.takes(each, self._seed)), None)
+
     def step(self, index: int) -> Step | None:
         """The term of this place in the chain, if there is one."""
         return self._steps[index] if 0 <= index < len(self._steps) else None

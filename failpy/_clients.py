@@ -13,7 +13,7 @@ from failpy._propagation import collect, tickets_of
 from failpy._signing import Refused
 from failpy._ticket import joined
 
-__all__ = ["hook_httpx", "hook_requests"]
+__all__ = ["carry", "hook_httpx", "hook_requests", "merge_told"]
 
 T = TypeVar("T")
 _PUT = "_failpy_put"  # of a request: the header as it was made here, and what was there before
@@ -63,7 +63,7 @@ def _before(request: Any) -> _Done:
 def _after(response: Any) -> _Done:
     told = response.headers.get(REPORT)
     if told:
-        _collect(told)
+        merge_told(told)
     return _DONE
 
 
@@ -103,7 +103,7 @@ class _Adapter:
         response = self._inner.send(request, *args, **kwargs)
         told = response.headers.get(REPORT)
         if told:
-            _collect(told)
+            merge_told(told)
         return response
 
     def __getattr__(self, name: str) -> Any:
@@ -116,8 +116,7 @@ class _Adapter:
 
 
 def _carry(request: Any) -> None:
-    """Put the tickets of this context into the header, unless OpenTelemetry has put them there."""
-    layer = current()
+    """Put the tickets of this context into a request, which may have those of another time it was sent."""
     headers = request.headers
     with muted():
         ours, before = vars(request).pop(_PUT, (None, None))
@@ -126,12 +125,25 @@ def _carry(request: Any) -> None:
             if before is not None:
                 headers[BAGGAGE] = before
         before = headers.get(BAGGAGE)
+    if carry(headers):
+        setattr(request, _PUT, (headers[BAGGAGE], before))
+
+
+def carry(headers: Any) -> bool:
+    """Put the tickets of this context into the header, unless OpenTelemetry has put them there.
+
+    Returns:
+        Whether there were any.
+    """
+    layer = current()
+    with muted():
+        before = headers.get(BAGGAGE)
         if before is not None and _has_member(before):
-            return
+            return False
         tickets = joined(tickets_of(layer))
         if tickets:
             headers[BAGGAGE] = with_member(before, tickets)
-            setattr(request, _PUT, (headers[BAGGAGE], before))
+        return bool(tickets)
 
 
 def _has_member(header: str) -> bool:
@@ -141,7 +153,8 @@ def _has_member(header: str) -> bool:
         return True
 
 
-def _collect(told: str) -> None:
+def merge_told(told: str) -> bool:
+    """Merge a report into the scopes of this context, or open ones; and whether it was for any."""
     layer = current()
     with muted():
-        collect([told], layer)
+        return collect([told], layer) > 0

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 from failpy._signing import MOST, Refused, sign, verify
 
-__all__ = ["HEADER", "Account", "Feedback", "Run", "drawn", "read", "runs_of", "summed", "written"]
+__all__ = ["BETWEEN", "HEADER", "Account", "Feedback", "Run", "drawn", "read", "runs_of", "summed", "written"]
 
 HEADER = "failpy-report"
 
 _KIND = "report"
-_BETWEEN = "~"
+BETWEEN = "~"
 _LISTED = 1000  # hits of one point in one request, of very many
 # How much of it is told, from all of it to the bare counts, until it fits into a header.
 _LEVELS = ((100, 300), (20, 100), (5, 60), (0, 0))
@@ -122,12 +122,12 @@ def drawn() -> str:
 
 def written(texts: Iterable[str]) -> str:
     """The value of the header."""
-    return _BETWEEN.join(texts)
+    return BETWEEN.join(texts)
 
 
 def read(value: str, keys: tuple[bytes, ...]) -> Iterator[Feedback | Refused]:
     """What each text in such a value says, or why nobody listens to it."""
-    texts = value.replace(",", _BETWEEN).split(_BETWEEN)  # two headers of one name are joined by commas
+    texts = value.replace(",", BETWEEN).split(BETWEEN)  # two headers of one name are joined by commas
     if len(texts) > _TEXTS:
         yield Refused(f"it is {len(texts):,} reports, and {_TEXTS} are the most")
         return

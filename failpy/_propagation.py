@@ -26,7 +26,7 @@ from failpy._ticket import HIGHEST, NESTED, Ticket, joined
 if TYPE_CHECKING:
     from failpy._armory import Armory
 
-__all__ = ["Propagation", "collect", "tickets_of"]
+__all__ = ["Propagation", "collect", "is_awaited", "tickets_of"]
 
 _KEPT = 10_000
 _SPARE = 40  # the numbers of a later ticket may have more digits
@@ -213,14 +213,14 @@ class Propagation:
             return "; ".join(f"service {service!r} did not arm it: {why}" for service, why in refused.items())
         if not self.sent:
             return (
-                "no request has carried it: call fail.hook_httpx(client) or fail.hook_requests(session), "
-                "send scope.headers(), or let OpenTelemetry instrument the client"
+                "no request has carried it: call fail.hook_httpx(client), fail.hook_requests(session) or "
+                "fail.hook_celery(app), send scope.headers(), or let OpenTelemetry instrument the client"
             )
         if not reports:
             return (
                 "it was sent along, and no report came back: let the service have failpy's middleware, with "
                 "the same FAILPY_PROPAGATION_KEY, and the client fail.hook_httpx or fail.hook_requests, "
-                "which read it"
+                "which read it; a task of Celery tells with its result"
             )
         services = ", ".join(map(repr, sorted(self._services)))
         came = f"it was sent along, and {reports:,} report{'s' * (reports > 1)} came back, from {services}"
@@ -273,6 +273,11 @@ def tickets_of(layer: Layer | None, *, besides: str = "", on_trial: bool = False
         if propagation.identity not in tickets:
             tickets[propagation.identity] = propagation.ticket(scope, on_trial=on_trial)
     return [ticket for ticket in reversed(tickets.values()) if ticket]
+
+
+def is_awaited(layer: Layer) -> bool:
+    """Whether anything that travels with what is asked in this layer would like to be told of it."""
+    return next(_travelling(layer), None) is not None
 
 
 def _quietly(scope: Layer) -> str:

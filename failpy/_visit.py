@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from itertools import chain
@@ -17,12 +17,12 @@ from failpy._context import inside, muted
 from failpy._endings import REACHED
 from failpy._errors import FailpointError, FailpointPanic
 from failpy._failures import without_unwinding
-from failpy._feedback import Account, Feedback, drawn, runs_of, summed, written
+from failpy._feedback import BETWEEN, Account, Feedback, drawn, read, runs_of, summed, written
 from failpy._names import check_name
 from failpy._propagation import Propagation, collect
 from failpy._registry import all_declared, declared, unknown
 from failpy._scope import Scope, Settings
-from failpy._signing import MOST, Refused
+from failpy._signing import MOST, Refused, sign, verify
 from failpy._ticket import Ticket, signer_first
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Visit", "visit"]
 
+_AGAIN = "again"
 _COMPARED = 1000  # with more names than that, a request would wait to hear which are near
 _all = chain.from_iterable
 _SETTINGS = Settings({}, seed=None, strict=False, threads=True, allowed=None)
@@ -45,7 +46,7 @@ class _Guest(Scope):
         admission: What it may do here.
     """
 
-    __slots__ = ("_admission", "_names", "_refusals", "_ticket")
+    __slots__ = ("_admission", "_earlier", "_names", "_refusals", "_resumed", "_ticket")
 
     def __init__(self, text: str, ticket: Ticket, admission: Admission) -> None:
         super().__init__(_SETTINGS._replace(seed=ticket.seed))
@@ -56,6 +57,8 @@ class _Guest(Scope):
         self._ticket = ticket
         self._names: dict[str, str] = {}
         self._refusals: dict[str, str] = {}
+        self._earlier: list[Feedback] = []
+        self._resumed: dict[str, int] = {}
 
     def open(self) -> None:
         """Arm what may be armed here."""
@@ -85,6 +88,28 @@ class _Guest(Scope):
         self._refuse(self._names.pop(name, name), str(error).partition("\n")[0])
         return True
 
+    def so_far(self) -> list[object]:
+        """How many hits there were of each name, in this try and those before it."""
+        assert self.propagation is not None
+        armed = ((name, self.activations.get(here)) for here, name in self._names.items())
+        hits = {name: self._resumed.get(name, 0) + each.hits for name, each in armed if each is not None}
+        return [self.propagation.identity, hits]
+
+    def resume(self, hits: Mapping[str, int], earlier: Iterable[Feedback]) -> None:
+        """Go on where another try has ended.
+
+        Args:
+            hits: How many hits of each name there were.
+            earlier: What it has told.
+        """
+        assert self.propagation is not None
+        self._earlier = [each for each in earlier if each.scope == self.propagation.identity]
+        for here, name in self._names.items():
+            activation = self.activations.get(here)
+            if activation is not None and name in hits:
+                self._resumed[name] = hits[name]
+                activation.resume(hits[name])
+
     def feedback(self, raised: BaseException | None) -> Feedback:
         """What has happened so far, here and in the services that were asked from here.
 
@@ -93,17 +118,19 @@ class _Guest(Scope):
         """
         assert self.propagation is not None
         heard = self.propagation.forwarded.now
+        others = [*self._earlier, *heard]
         service = self._admission.service
         # What is addressed elsewhere is no news.
         mine = ((here, name) for here, name in self._strangers() if not _is_elsewhere(here, name))
         refusals = {**self._refusals, **{name: _unknown(here, _how_many()) for here, name in mine}}
+        before = _all(one.accounts for one in self._earlier)
         return Feedback(
             self.propagation.identity,
             drawn(),
-            [*dict.fromkeys((service, *_all(one.services for one in heard)))],
-            summed(chain(self._accounts(raised), _all(one.accounts for one in heard))),
-            [*([service, text] for text in self._failed()), *_all(one.failures for one in heard)],
-            [*([service, *each] for each in refusals.items()), *_all(one.refusals for one in heard)],
+            [*dict.fromkeys((service, *_all(one.services for one in others)))],
+            summed(chain(before, self._accounts(raised), _all(one.accounts for one in heard))),
+            [*([service, text] for text in self._failed()), *_all(one.failures for one in others)],
+            [*([service, *each] for each in refusals.items()), *_all(one.refusals for one in others)],
         )
 
     def told(self, raised: BaseException | None, room: int) -> str | None:
@@ -240,6 +267,24 @@ class Visit:
         """
         with muted():
             return bool(self._scopes) and collect([relayed], self._scopes[-1]) > 0
+
+    def so_far(self) -> str:
+        """What another try of the same work goes on from, signed."""
+        hits = [scope.so_far() for scope in self._scopes]
+        return written([sign(_AGAIN, hits, self._admission.keys), self.report()])
+
+    def resume(self, text: str) -> None:
+        """Go on from there: with the counts that are left, and with what was told."""
+        first, _, told = text.partition(BETWEEN)
+        keys = self._admission.keys
+        try:
+            hits = dict(verify(_AGAIN, first, keys))
+            earlier = [each for each in read(told, keys) if isinstance(each, Feedback)] if told else []
+            for scope in self._scopes:
+                assert scope.propagation is not None
+                scope.resume(hits.get(scope.propagation.identity, {}), earlier)
+        except (Refused, TypeError, ValueError) as exc:
+            self._admission.log(logging.WARNING, "another try begins with the counts of the first: %s", exc)
 
     def ends(self, error: BaseException) -> bool:
         """Whether this ends the request and no more: what `fatal` of its scopes unwinds with, or a panic.
