@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
+from failpy._answers import Answers
 from failpy._baggage import Carried, attach, detach
 from failpy._config import config
 from failpy._context import Layer
-from failpy._errors import FailpointError, Failure, did_you_mean
+from failpy._errors import FailpointError, Failure
 from failpy._feedback import Account, Feedback, drawn, read
 from failpy._latest import Latest
 from failpy._observer import observing
@@ -45,6 +45,7 @@ class Propagation:
         identity: The identity in that ticket; else drawn.
 
     Attributes:
+        answers: What services have told besides hits.
         forwarded: What other services have told, for who asked this one; only of a scope that came.
         sent: How many tickets were made.
     """
@@ -52,12 +53,10 @@ class Propagation:
     __slots__ = (
         "_before",
         "_carried",
-        "_known",
         "_lock",
         "_numbers",
-        "_refusals",
         "_seen",
-        "_services",
+        "answers",
         "came",
         "forwarded",
         "identity",
@@ -80,9 +79,7 @@ class Propagation:
         self._numbers = count()
         self._lock = Lock()
         self._seen: dict[str, None] = {}
-        self._known: set[str] = set()
-        self._services: Counter[str] = Counter()
-        self._refusals: dict[str, dict[str, str]] = {}
+        self.answers = Answers()
         self._carried = Carried(str)
         self._before: object = None
 
@@ -168,11 +165,7 @@ class Propagation:
             self.forwarded.add(feedback)
             return
         with self._lock:
-            self._services.update(dict.fromkeys(feedback.services, 0))
-            self._services[feedback.services[0]] += 1
-            for service, name, why in feedback.refusals:
-                self._refusals.setdefault(name, {})[service] = why
-            self._known.update(account.name for account in feedback.accounts)
+            self.answers.add(feedback)
         for account in feedback.accounts:
             self._take(scope, account)
         for service, text in feedback.failures:
@@ -197,49 +190,9 @@ class Propagation:
             for observer in observing.now:
                 observer.reported(hit)
 
-    # --- what there is to say ---
-
-    def knows(self, name: str) -> bool:
-        """Whether a service has declared the point."""
-        return name in self._known
-
     def story(self, name: str) -> str:
         """How it went for terms that never fired."""
-        refused = self._refusals.get(name)
-        reports = self._services.total()
-        partly = self._refusals.get("", {})  # no point has this name: what a report had no room for
-        left_out = "".join(f"; {why}, of service {service!r}" for service, why in partly.items())
-        if refused:
-            return "; ".join(f"service {service!r} did not arm it: {why}" for service, why in refused.items())
-        if not self.sent:
-            return (
-                "no request has carried it: call fail.hook_httpx(client), fail.hook_requests(session) or "
-                "fail.hook_celery(app), send scope.headers(), or let OpenTelemetry instrument the client"
-            )
-        if not reports:
-            return (
-                "it was sent along, and no report came back: let the service have failpy's middleware, with "
-                "the same FAILPY_PROPAGATION_KEY, and the client fail.hook_httpx or fail.hook_requests, "
-                "which read it; a task of Celery tells with its result"
-            )
-        services = ", ".join(map(repr, sorted(self._services)))
-        came = f"it was sent along, and {reports:,} report{'s' * (reports > 1)} came back, from {services}"
-        came += left_out
-        service, addressed, _ = name.partition(":")
-        if self.knows(name):
-            return f"{came}: it was armed there, and execution did not reach it"
-        if addressed and service not in self._services:
-            nothing = f"{came}, with nothing of service {service!r}"
-            meant = did_you_mean(service, self._services)
-            if meant:
-                return f"{nothing}{meant}"
-            return (
-                f"{nothing}: see that this is its name, that it has failpy's middleware and the same "
-                "FAILPY_PROPAGATION_KEY, that the request reaches it and it answers, and that each client on "
-                "the way there has a hook of failpy's: OpenTelemetry by itself brings no report back, though "
-                "the fault may have acted"
-            )
-        return came
+        return self.answers.story(name, sent=self.sent > 0)
 
 
 def _said(scope: Armory) -> dict[str, str]:

@@ -55,7 +55,9 @@ def _unknown(name: str) -> FailpointError:
 def _is_elsewhere(name: str, layer: Layer | None) -> bool:
     """Whether a name that no code here has declared may be that of another service."""
     propagation = getattr(layer, "propagation", None)
-    return propagation is not None and (":" in name or propagation.sent > 0 or propagation.knows(name))
+    return propagation is not None and (
+        ":" in name or propagation.sent > 0 or propagation.answers.knows(name)
+    )
 
 
 def complaint_of(activation: Activation) -> str | None:

@@ -88,7 +88,7 @@ def _telling(guests: Visit, start_response: StartResponse) -> StartResponse:
 
 
 def _unwound(error: BaseException, guests: Visit, start_response: StartResponse) -> bytes:
-    """The page of a request that `fatal` or a panic has ended. What was sent before stays, and the rest fails.
+    """The page of a request that `fatal` or a panic has ended. What was sent stays, and the rest fails.
 
     Raises:
         BaseException: the error, when it is another.

@@ -20,9 +20,9 @@ from starlette.routing import Mount
 from failpy import FailpointError, NeverFired, ScopeError, fail
 from failpy._config import config
 from failpy._feedback import Account, Feedback, drawn
+from failpy._guest import Guest
 from failpy._registry import armed, unknown
 from failpy._ticket import NESTED, Ticket, separate
-from failpy._visit import _Guest
 from tests.travelling import KEYS, asgi_client, away, key, starlette
 
 if TYPE_CHECKING:
@@ -243,13 +243,13 @@ async def test_unknown_names_are_compared_once(point: str, monkeypatch: pytest.M
         compared.append(name)
         return unknown(name)
 
-    monkeypatch.setattr("failpy._visit.unknown", counting)
+    monkeypatch.setattr("failpy._guest.unknown", counting)
     async with asgi_client(starlette(raising(point))) as client:
         for _ in range(5):
             with travel({f"{point}.other": "raise"}, strict=False):
                 await client.get("/")
         assert compared == [f"{point}.other"]
-        monkeypatch.setattr("failpy._visit._COMPARED", 0)
+        monkeypatch.setattr("failpy._guest._COMPARED", 0)
         with pytest.raises(NeverFired, match="no code has declared a failpoint"):
             with travel({f"pay:{point}.another": "raise"}):
                 await client.get("/")
@@ -260,7 +260,7 @@ async def test_scopes_that_cannot_be_opened_leave_none_armed(
     point: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = []
-    open_guest = _Guest.open
+    open_guest = Guest.open
 
     def second_fails(self: Any) -> None:
         opened.append(self)
@@ -268,7 +268,7 @@ async def test_scopes_that_cannot_be_opened_leave_none_armed(
         if len(opened) == 2:
             raise RuntimeError("a mistake")
 
-    monkeypatch.setattr(_Guest, "open", second_fails)
+    monkeypatch.setattr(Guest, "open", second_fails)
     async with asgi_client(starlette(lambda: "done")) as client:
         with travel({point: "raise"}, strict=False), travel({point: "raise"}, strict=False):
             assert (await client.get("/")).text == "done"

@@ -623,7 +623,7 @@ async def test_what_is_not_logged_takes_no_place_in_the_log(
     assert [line.split()[0] for line in log().splitlines()] == ["WARNING"]
 
 
-@pytest.mark.parametrize("broken", ["_Guest.open", "_Guest.feedback"])
+@pytest.mark.parametrize("broken", ["Guest.open", "Guest.feedback"])
 async def test_an_error_of_failpy_is_no_error_of_the_request(
     point: str, broken: str, monkeypatch: pytest.MonkeyPatch, log: Callable[[], str]
 ) -> None:
@@ -632,7 +632,7 @@ async def test_an_error_of_failpy_is_no_error_of_the_request(
 
     async with asgi_client(starlette(hit(point))) as client:
         with travel({point: "off"}, strict=False):
-            monkeypatch.setattr(f"failpy._visit.{broken}", fault)
+            monkeypatch.setattr(f"failpy._guest.{broken}", fault)
             response = await client.get("/")
     assert (response.text, "failpy-report" in response.headers) == ("done", False)
     assert "ERROR" in log()
