@@ -40,6 +40,7 @@ def made() -> Iterator[SimpleNamespace]:
         app.conf.update(
             broker_transport_options={"polling_interval": 0.002},
             worker_hijack_root_logger=False,
+            worker_redirect_stdouts=False,
             worker_enable_remote_control=False,
         )
         tasks = SimpleNamespace(app=app, **tasks_of(app))
