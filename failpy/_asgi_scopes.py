@@ -10,7 +10,6 @@ from typing import Any
 from failpy._admission import admission
 from failpy._baggage import HEADER as BAGGAGE
 from failpy._baggage import MEMBER
-from failpy._errors import FailpointPanic
 from failpy._feedback import HEADER as REPORT
 from failpy._visit import Visit, visit
 
@@ -106,26 +105,20 @@ class ASGIMiddleware:
                 await self.app(scope, receive, tell)
         except BaseException as exc:
             raised = exc
-            is_ours = guests.began(exc)
+            is_over = guests.ends(exc)
             if not has_begun:
                 app = scope.get("app")
-                if is_ours or _panics(exc) or (isinstance(exc, Exception) and app is None):
+                if is_over or (isinstance(exc, Exception) and app is None):
                     await _answer(scope, tell)
                 elif app is not None:
                     # There may be another of these middlewares inside.
                     scope[_REPORTED] = ",".join(filter(None, (scope.get(_REPORTED), guests.report(exc))))
                     _let_pages_tell(app)
-            if not is_ours:
+            if not is_over:
                 raise
         finally:
             guests.leave(raised)
             raised = None  # else it and this frame would keep each other alive
-
-
-def _panics(error: BaseException) -> bool:
-    """Whether it is a panic, also one that came out of a group of tasks, as middlewares of Starlette run."""
-    found = error.subgroup(FailpointPanic) if isinstance(error, BaseExceptionGroup) else None
-    return isinstance(error, FailpointPanic) or found is not None
 
 
 async def _answer(scope: MutableMapping[str, Any], tell: Send) -> None:

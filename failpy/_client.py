@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from itertools import pairwise
 from typing import Any, Self
 from urllib.parse import quote
@@ -24,7 +25,7 @@ Record = dict[str, Any]
 """What the endpoint says of a point, or of the process: JSON, and newer versions may say more."""
 
 _JSON = {"Accept": "application/json"}
-_EVENTS = {"Accept": "text/event-stream"}
+_EVENTS = {"Accept": "text/event-stream, application/json;q=0.5"}  # errors come as JSON
 # Between two hits the endpoint sends a heartbeat every ten seconds.
 _SILENCE = 30.0
 _LARGE = 16 * 2**20
@@ -50,6 +51,8 @@ class Client:
     ) -> None:
         self.target = target
         self.timeout = timeout
+        self._line: Any = None
+        self._hung_up = False
         headers = {b"User-Agent": b"failpy", b"Accept-Encoding": b"identity"}
         token = (token or "").strip()
         if not token.isprintable():
@@ -113,17 +116,17 @@ class Client:
         """Arm all the points of a set or none, and give the new revision of everything."""
         return self._put("failpoints", text, pending, ttl, if_match)
 
-    def disable(self, name: str) -> None:
+    def disable(self, name: str, *, if_match: str | None = None) -> None:
         """Disarm a point."""
         if _means_all(name):
             raise Refused(
                 f"over HTTP {name!r} stands for every point: disable it with --all, or enable {name} off"
             )
-        self._ask("DELETE", _path(name))
+        self._ask("DELETE", _path(name), headers=_condition(if_match))
 
-    def disable_all(self) -> None:
+    def disable_all(self, *, if_match: str | None = None) -> None:
         """Disarm every point of the process scope."""
-        self._ask("DELETE", "failpoints")
+        self._ask("DELETE", "failpoints", headers=_condition(if_match))
 
     def resume(self, name: str, nth: int | None = None) -> int:
         """Let go of the paused hits of a point, or of one of them, and say how many they were."""
@@ -140,6 +143,9 @@ class Client:
             "GET", f"{self.target.base}/events", headers=_EVENTS, timeout=patience
         )
         with self._explained(), closing(self._http.send(request, stream=True)) as response:
+            self._line = response.extensions.get("network_stream")
+            if self._hung_up:
+                return
             self._check(response)
             kind = response.headers.get("content-type", "")
             if not kind.startswith("text/event-stream"):
@@ -149,12 +155,18 @@ class Client:
             except (ValueError, TypeError, RecursionError):
                 raise self._foreign("its events hold no JSON") from None
 
+    def hang_up(self) -> None:
+        """End the stream of events, for good and for the thread that waits for the next one."""
+        self._hung_up = True
+        if self._line is not None:
+            with suppress(OSError):  # it has ended already
+                self._line.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+
     def _put(self, path: str, terms: str, pending: bool, ttl: str | None, if_match: str | None) -> str | None:
         query = {**({"pending": "1"} if pending else {}), **({} if ttl is None else {"ttl": ttl})}
-        headers = {} if if_match is None else {"If-Match": _etag(if_match)}
         # What was no text on the command line is for the endpoint to refuse.
         body = terms.encode("utf-8", "surrogateescape")
-        response = self._ask("PUT", path, query=query, headers=headers, content=body)
+        response = self._ask("PUT", path, query=query, headers=_condition(if_match), content=body)
         revision = response.headers.get("etag")
         return None if revision is None else str(revision).strip('"')
 
@@ -276,11 +288,14 @@ def _path(name: str) -> str:
     return path
 
 
-def _etag(revision: str) -> str:
+def _condition(revision: str | None) -> dict[str, str]:
+    """The header that holds a request to this revision."""
+    if revision is None:
+        return {}
     bare = revision.strip().strip('"')
     if not (bare.isascii() and bare.isprintable()):
         raise Complaint(f"--if-match {printable(revision)!r} is no revision: take it from failpy status")
-    return bare if bare == "*" else f'"{bare}"'
+    return {"If-Match": bare if bare == "*" else f'"{bare}"'}
 
 
 def _is_point(value: object) -> bool:

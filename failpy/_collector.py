@@ -19,6 +19,7 @@ from failpy._observer import Observer, observing
 from failpy._registry import all_declared, declared
 from failpy._remote_hit import RemoteHit
 from failpy._returns import describe
+from failpy._site import Site, remote_site
 from failpy._tally import Tally
 from failpy._tally_file import TallyFile, imported_files
 from failpy._terms import Raise, Term
@@ -98,6 +99,7 @@ class Collector(Observer):
         """Count what happened in another service, under its name."""
         chosen = hit.chosen
         label = None if chosen is None or chosen.action == "off" else self._label(hit.point, chosen)
+        self._count(self._count_site, hit.address, remote_site(hit.service))
         self._count(self._count_hit, hit.address, label)
         if hit.ending is not None:
             self._count(self._count_ending, hit.address, hit.ending)
@@ -158,6 +160,9 @@ class Collector(Observer):
         else:
             is_new = text not in point.others and len(point.others) >= _OTHERS
             point.others["..." if is_new else text] += 1
+
+    def _count_site(self, name: str, site: Site) -> None:
+        self._tally[name].sites.add(site)
 
     def _count_ending(self, name: str, ending: str) -> None:
         self._tally[name].endings[ending] += 1

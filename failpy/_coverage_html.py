@@ -123,7 +123,7 @@ def _point(row: Row) -> str:
         f'<li class="{row.state}"><details><summary>'
         f'<span class="state"><i></i>{row.state}</span>'
         f'<span class="what"><bdi class="name">{_text(row.name)}</bdi>'
-        f'<span class="site"><bdi>{_text(f"{first.file}:{first.line}")}</bdi>{more}</span></span>'
+        f'<span class="site"><bdi>{_text(str(first))}</bdi>{more}</span></span>'
         f'<span class="numbers">{numbers}</span></summary>'
         f'<div class="sheet"><p>{_state(row)}</p>{_sheet(row)}</div></details></li>'
     )
@@ -142,7 +142,7 @@ def _state(row: Row) -> str:
 
 
 def _sheet(row: Row) -> str:
-    sites = [(f"{site.file}:{site.line}", "" if site.where == BODY else site.where) for site in row.sites]
+    sites = [(str(site), "" if site.where == BODY else site.where) for site in row.sites]
     faults = [
         f'<li class="{"done" if count else "missing"}">{_code(fault)}<span>{_injected(count)}</span></li>'
         for fault, count in sorted(row.faults.items(), key=lambda each: each[1] > 0)

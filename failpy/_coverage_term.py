@@ -8,7 +8,7 @@ from unicodedata import combining, east_asian_width
 from failpy._coverage import Coverage, Row
 from failpy._coverage_words import EXPLAINED, percentage, times
 from failpy._literals import printable
-from failpy._site import BODY
+from failpy._site import BODY, Site
 
 __all__ = ["lines"]
 
@@ -124,7 +124,7 @@ def _details(row: Row, width: int, verbose: bool) -> Iterator[Line]:
     """What is missing, and for those who want to know, what is not."""
     texts = []
     if row.state != "fired" or verbose:
-        sites = ", ".join(_site(*site) for site in row.sites)
+        sites = ", ".join(map(_site, row.sites))
         fell_short = row.state not in ("partly", "fired")
         texts.append(f"{EXPLAINED[row.state]}, at {sites}" if fell_short else f"at {sites}")
     if row.missing:
@@ -140,8 +140,8 @@ def _details(row: Row, width: int, verbose: bool) -> Iterator[Line]:
         yield from _folded(text, width, {"light": True}, 2)
 
 
-def _site(file: str, line: int, where: str) -> str:
-    return f"{file}:{line}" if where == BODY else f"{file}:{line} ({where})"
+def _site(site: Site) -> str:
+    return str(site) if site.where == BODY else f"{site} ({site.where})"
 
 
 def _folded(text: str, width: int, markup: dict[str, bool], indent: int = 0) -> Iterator[Line]:

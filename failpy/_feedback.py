@@ -66,7 +66,7 @@ class Feedback(NamedTuple):
     Attributes:
         scope: The identity of the scope.
         key: What tells this response from any other.
-        service: The service that has sent it.
+        services: The service that has sent it, and those that it has heard of the scope from.
         accounts: Of this service, and of those that it has asked.
         failures: Texts of what failed in the scope there, each with the service before it.
         refusals: Names that were not armed, each with the service and the reason.
@@ -74,7 +74,7 @@ class Feedback(NamedTuple):
 
     scope: str
     key: str
-    service: str
+    services: Sequence[str]
     accounts: Sequence[Account]
     failures: Sequence[Sequence[str]]
     refusals: Sequence[Sequence[str]]
@@ -95,7 +95,7 @@ class Feedback(NamedTuple):
         while accounts or refusals:
             accounts, refusals = (accounts, refusals // 2) if refusals else (accounts // 2, 0)
             left_out = len(told) - accounts + len(self.refusals) - refusals
-            note = [self.service, "", f"{left_out:,} points were left out of a report"]
+            note = [self.services[0], "", f"{left_out:,} points were left out of a report"]
             part = self._replace(accounts=told[:accounts], refusals=[note, *self.refusals[:refusals]])
             text = sign(_KIND, part._shortened(*_LEVELS[-1]), keys)
             if len(text) <= room:
@@ -183,11 +183,11 @@ def _cut(text: str | None, characters: int) -> str | None:
 def _sound(content: Any) -> Feedback:
     """What was signed is of a service of ours, and perhaps of another version."""
     try:
-        scope, key, service, accounts, failures, refusals = content
+        scope, key, services, accounts, failures, refusals = content
         return Feedback(
             _of(str, scope),
             _of(str, key),
-            _of(str, service),
+            _texts(services, max(1, len(services))),
             [_account(*each) for each in _of(list, accounts)],
             [_texts(each, 2) for each in _of(list, failures)],
             [_texts(each, 3) for each in _of(list, refusals)],

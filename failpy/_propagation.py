@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 from failpy._baggage import Carried, attach, detach
 from failpy._config import config
 from failpy._context import Layer
-from failpy._errors import FailpointError, Failure
+from failpy._errors import FailpointError, Failure, did_you_mean
 from failpy._feedback import Account, Feedback, drawn, read
 from failpy._latest import Latest
 from failpy._observer import observing
@@ -168,7 +168,8 @@ class Propagation:
             self.forwarded.add(feedback)
             return
         with self._lock:
-            self._services[feedback.service] += 1
+            self._services.update(dict.fromkeys(feedback.services, 0))
+            self._services[feedback.services[0]] += 1
             for service, name, why in feedback.refusals:
                 self._refusals.setdefault(name, {})[service] = why
             self._known.update(account.name for account in feedback.accounts)
@@ -228,11 +229,15 @@ class Propagation:
         if self.knows(name):
             return f"{came}: it was armed there, and execution did not reach it"
         if addressed and service not in self._services:
+            nothing = f"{came}, with nothing of service {service!r}"
+            meant = did_you_mean(service, self._services)
+            if meant:
+                return f"{nothing}{meant}"
             return (
-                f"{came}, with nothing of service {service!r}: see that this is its name, that it has "
-                "failpy's middleware and the same FAILPY_PROPAGATION_KEY, that the request reaches it and it "
-                "answers, and that each client on the way there has a hook of failpy's: OpenTelemetry by "
-                "itself brings no report back, though the fault may have acted"
+                f"{nothing}: see that this is its name, that it has failpy's middleware and the same "
+                "FAILPY_PROPAGATION_KEY, that the request reaches it and it answers, and that each client on "
+                "the way there has a hook of failpy's: OpenTelemetry by itself brings no report back, though "
+                "the fault may have acted"
             )
         return came
 

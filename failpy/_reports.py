@@ -157,6 +157,7 @@ def _point(name: str, activation: Activation | None, now: str) -> dict[str, Any]
         "returns": describe(said.returns) if known else None,
         "faults": list(said.faults),
         "declared": known,
+        "conditional": activation is not None and activation.when is not None,
         "revision": now,
         "expires_in": None if activation is None else expires_in(activation),
     }

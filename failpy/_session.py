@@ -1,4 +1,4 @@
-"""A session with a running program, made of the options that every remote command has."""
+"""A session with running programs, made of the options that every remote command has."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import functools
 import inspect
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 
 from failpy._client import Client
-from failpy._screen import Shown, tell, tell_json
-from failpy._target import find_target
+from failpy._fleet import Fleet
+from failpy._screen import Shown, note, tell, tell_json
+from failpy._target import find_targets
 
 __all__ = ["JSON", "TIMEOUT", "TOKEN", "URL", "Name", "Session", "known_names", "remote", "seconds"]
 
@@ -24,12 +26,19 @@ class Session:
     """What a remote command works with.
 
     Attributes:
-        client: The endpoint.
+        fleet: The endpoints.
+        several: Whether more than one was named; else there is one.
         as_json: Whether a machine reads the result.
     """
 
-    client: Client
+    fleet: Fleet
+    several: bool
     as_json: bool
+
+    @property
+    def client(self) -> Client:
+        """The endpoint, where one was named."""
+        return self.fleet.clients[0]
 
     def tell(self, data: object, shown: Shown) -> None:
         """Print a result, for machines or for people."""
@@ -41,7 +50,7 @@ class Session:
 
 def _inherit(ctx: typer.Context, param: typer.CallbackParam, value: Any) -> Any:
     """What was given before the command, unless it was given after it."""
-    if value in (None, False) and ctx.parent is not None:
+    if value in (None, False, []) and ctx.parent is not None:
         return ctx.parent.params.get(param.name)
     return value
 
@@ -59,12 +68,12 @@ def _timeout(ctx: typer.Context, param: typer.CallbackParam, value: float | None
 
 _PANEL = "Options: where the program is"
 URL = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         metavar="URL",
         callback=_inherit,
         rich_help_panel=_PANEL,
-        help="HOST:PORT, http://HOST:PORT/PREFIX, https://HOST or unix:/PATH. "
+        help="HOST:PORT, http://HOST:PORT/PREFIX, https://HOST or unix:/PATH; once for each of several. "
         "Else FAILPY_URL, else FAILPY_HTTP says where.",
     ),
 ]
@@ -95,9 +104,10 @@ _PLAIN = re.compile(r"[A-Za-z0-9_./:@+-]+")
 def known_names(ctx: typer.Context, incomplete: str) -> list[str]:
     """The names in the running program, for the shell; none if it does not answer at once."""
     try:
-        with _connect(ctx.params.get("url"), ctx.params.get("token"), 0.5) as client:
-            names = [point["name"] for point in client.everything()["failpoints"]]
-            return [name for name in names if _PLAIN.fullmatch(name)]
+        with _connect(ctx.params.get("url"), ctx.params.get("token"), 0.5) as session:
+            answers = [each.said for each in session.fleet.ask(lambda client: client.everything())]
+            names = {point["name"] for answer in answers if answer for point in answer["failpoints"]}
+            return sorted(name for name in names if _PLAIN.fullmatch(name))
     except Exception:  # a shell that completes a word shows no errors
         return []
 
@@ -105,12 +115,25 @@ def known_names(ctx: typer.Context, incomplete: str) -> list[str]:
 Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False, autocompletion=known_names)]
 
 
-def _connect(url: str | None, token: str | None, timeout: float | None) -> Client:
-    return Client(
-        find_target(url, os.environ),
-        token=token or os.environ.get("FAILPY_HTTP_TOKEN"),
-        timeout=timeout or 5.0,
-    )
+@contextmanager
+def _connect(
+    urls: Sequence[str] | None, token: str | None, timeout: float | None, as_json: bool = True
+) -> Iterator[Session]:
+    targets = find_targets(urls or (), os.environ)
+    for stale in () if as_json else targets.stale:
+        note(f"nobody listens at {stale} any more: left out")
+    with ExitStack() as stack:
+        clients = [
+            stack.enter_context(
+                Client(
+                    target,
+                    token=token or os.environ.get("FAILPY_HTTP_TOKEN"),
+                    timeout=timeout or 5.0,
+                )
+            )
+            for target in targets.found
+        ]
+        yield Session(Fleet(clients), targets.several, as_json)
 
 
 def _where(*, url: URL = None, token: TOKEN = None, timeout: TIMEOUT = None, as_json: JSON = False) -> None:
@@ -124,10 +147,10 @@ def remote(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def connected(
-        url: str | None, token: str | None, timeout: float | None, as_json: bool, **arguments: object
+        url: list[str] | None, token: str | None, timeout: float | None, as_json: bool, **arguments: object
     ) -> None:
-        with _connect(url, token, timeout) as client:
-            command(Session(client, as_json), **arguments)
+        with _connect(url, token, timeout, as_json) as session:
+            command(session, **arguments)
 
     parameters = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in (*own, *where)]
     # What typer reads.

@@ -12,7 +12,7 @@ from failpy._config import config
 from failpy._errors import FailpointError
 from failpy._keys import read_keys
 
-__all__ = ["MOST", "Refused", "keys_for", "sign", "verify"]
+__all__ = ["MOST", "Refused", "by_signer", "keys_for", "sign", "verify"]
 
 MOST = 4000
 """How many characters a signed text may have: OpenTelemetry drops a member of baggage beyond 4,096."""
@@ -81,6 +81,12 @@ def verify(kind: str, text: str, keys: tuple[bytes, ...]) -> Any:
         return json.loads(raw.decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError):
         raise Refused("it is signed, and malformed") from None
+
+
+def by_signer(kind: str, text: str, keys: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """The keys, and first the one that this text, which is good, was signed with."""
+    _, body, mac = text.split(".")
+    return tuple(sorted(keys, key=lambda key: not hmac.compare_digest(mac, _mac(kind, body, key))))
 
 
 def _mac(kind: str, body: str, key: bytes) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import FrameType
 from typing import NamedTuple
 
-__all__ = ["BODY", "Site", "body_site"]
+__all__ = ["BODY", "Site", "body_site", "remote_site"]
 
 BODY = "<body>"
 """Where a site is that is no decorated function."""
@@ -20,12 +20,17 @@ class Site(NamedTuple):
     """The qualified name of the decorated function; `<body>` for a point inside one."""
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}"
+        return f"{self.file}:{self.line}" if self.line else self.file
 
     @property
     def place(self) -> tuple[str, str, int]:
         """What two sites share that are one place: the same line, or one definition that a reload moved."""
         return self.file, self.where, self.line if "<" in self.where else 0
+
+
+def remote_site(service: str) -> Site:
+    """The site of a point that another service has told of, which says no more."""
+    return Site(f"<service {service}>", 0, BODY)
 
 
 def body_site(frame: FrameType | None) -> Site:

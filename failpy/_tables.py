@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -13,7 +13,7 @@ from failpy._catalogue import Entry
 from failpy._findings import Finding
 from failpy._literals import printable
 
-__all__ = ["declared", "details", "event_line", "finding_line", "overview"]
+__all__ = ["Table", "declared", "details", "event_line", "finding_line", "overview"]
 
 Record = Mapping[str, Any]
 
@@ -31,32 +31,38 @@ def _rows(head: Iterable[str], body: Iterable[Iterable[Text]], *, right: Iterabl
 _NUMBERS = ("hits", "fired", "paused")
 
 
-def overview(points: Iterable[Record], rates: Mapping[str, float] | None = None) -> Table:
+def overview(
+    points: Sequence[Record], rates: Sequence[float] | None = None, processes: Sequence[str] | None = None
+) -> Table:
     """A line for each point.
 
     Args:
         points: As the endpoint tells of them.
         rates: The hits per second of each; None leaves the column out.
+        processes: Which processes each line is of; None leaves the column out.
     """
     numbers = _NUMBERS if rates is None else ("hits/s", *_NUMBERS)
     body = []
-    for point in points:
-        rate = [] if rates is None else [_quiet(f"{rates.get(point['name'], 0.0):.1f}", "0.0")]
+    for i, point in enumerate(points):
+        rate = [] if rates is None else [_quiet(f"{rates[i]:.1f}", "0.0")]
+        where = [] if processes is None else [Text(printable(processes[i]))]
         counts = [_quiet(printable(point.get(key, 0)), "0") for key in _NUMBERS]
         first, *more = map(printable, point.get("sites") or [""])
         sites = Text(first).append(f" +{len(more)}" if more else "", "dim")
         returns = _quiet(printable(point.get("returns") or ""), "None")
         terms = Text(printable(point.get("terms", "")), "yellow")
-        body.append([Text(printable(point["name"]), "cyan"), terms, *rate, *counts, returns, sites])
-    return _rows(("name", "terms", *numbers, "returns", "sites"), body, right=numbers)
+        body.append([Text(printable(point["name"]), "cyan"), *where, terms, *rate, *counts, returns, sites])
+    which = () if processes is None else ("processes",)
+    return _rows(("name", *which, "terms", *numbers, "returns", "sites"), body, right=numbers)
 
 
-def details(point: Record) -> Table:
-    """Everything about one point."""
+def details(point: Record, process: str | None = None) -> Table:
+    """Everything about one point, in this process of several."""
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False, pad_edge=False)
     table.add_column(style="dim")
     table.add_column(overflow="fold")
-    for title, text in _facts(point):
+    where = [] if process is None else [("process", Text(printable(process)))]
+    for title, text in (*where, *_facts(point)):
         table.add_row(title, text)
     return table
 
@@ -85,12 +91,12 @@ def _facts(point: Record) -> Iterable[tuple[str, Text]]:
     yield "revision", Text(printable(point.get("revision", "")))
 
 
-def event_line(event: Record) -> Text:
-    """A hit in one line."""
+def event_line(event: Record, process: str | None = None) -> Text:
+    """A hit in one line, in this process of several."""
     term = event.get("term")
     return Text.assemble(
         (_clock(event.get("time")), "dim"),
-        "  ",
+        "  " if process is None else f"  {printable(process)}  ",
         (printable(event.get("point")), "cyan"),
         f" #{printable(event.get('nth'))}  ",
         (printable(term), "yellow") if term else ("passed", "dim"),

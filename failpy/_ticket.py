@@ -6,9 +6,9 @@ import time
 from typing import Any, NamedTuple
 
 from failpy._keys import LONGEST
-from failpy._signing import Refused, sign, verify
+from failpy._signing import Refused, by_signer, sign, verify
 
-__all__ = ["HIGHEST", "NESTED", "Ticket", "joined", "separate"]
+__all__ = ["HIGHEST", "NESTED", "Ticket", "joined", "separate", "signer_first"]
 
 _KIND = "scope"
 _BETWEEN = "~"
@@ -58,6 +58,14 @@ class Ticket(NamedTuple):
                 f"it is good for another {left:,.0f} s, and {LONGEST:,} are the most: compare the clocks"
             )
         return ticket
+
+
+def signer_first(text: str, keys: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """The keys, the first of them that which this ticket, which is good, was signed with.
+
+    Who has sent it knows that key, and perhaps no other yet.
+    """
+    return by_signer(_KIND, text, keys)
 
 
 def _sound(content: Any) -> Ticket:

@@ -20,6 +20,7 @@ from failpy._latest import Latest
 from failpy._locating import body_of, located
 from failpy._observer import Observer
 from failpy._opening import scope
+from failpy._registry import declared
 from failpy._remote_hit import RemoteHit
 from failpy._scope import Scope
 from failpy._terms import Terms
@@ -251,7 +252,15 @@ class Trial(Observer):
 
     def given(self) -> dict[str, Terms]:
         """What the markers have armed, and the test has not disarmed."""
-        return {} if self.scope is None else {**self.scope.given}
+        if self.scope is None:
+            return {}
+        # What is addressed to another service has no place in the process scope of this one.
+        travels = self.scope.propagation is not None
+        return {
+            name: terms
+            for name, terms in self.scope.given.items()
+            if not travels or declared(name) is not None
+        }
 
     def trace(self) -> Trace:
         """The last hits of all layers, in order."""

@@ -15,7 +15,7 @@ from failpy._admission import Admission
 from failpy._arming import enable
 from failpy._context import inside, muted
 from failpy._endings import REACHED
-from failpy._errors import FailpointError, Unwind
+from failpy._errors import FailpointError, FailpointPanic
 from failpy._failures import without_unwinding
 from failpy._feedback import BETWEEN, Account, Feedback, drawn, read, runs_of, summed, written
 from failpy._names import check_name
@@ -23,7 +23,7 @@ from failpy._propagation import Propagation, collect
 from failpy._registry import all_declared, declared, unknown
 from failpy._scope import Scope, Settings
 from failpy._signing import MOST, Refused, sign, verify
-from failpy._ticket import Ticket
+from failpy._ticket import Ticket, signer_first
 
 if TYPE_CHECKING:
     from failpy._activation import Activation
@@ -51,7 +51,8 @@ class _Guest(Scope):
     def __init__(self, text: str, ticket: Ticket, admission: Admission) -> None:
         super().__init__(_SETTINGS._replace(seed=ticket.seed))
         self.salt = f"{ticket.number}:{admission.service}:"
-        self.propagation = Propagation(admission.keys, 0, came=text, identity=ticket.scope)
+        keys = signer_first(text, admission.keys)
+        self.propagation = Propagation(keys, 0, came=text, identity=ticket.scope)
         self._admission = admission
         self._ticket = ticket
         self._names: dict[str, str] = {}
@@ -127,11 +128,16 @@ class _Guest(Scope):
         return Feedback(
             self.propagation.identity,
             drawn(),
-            service,
+            [*dict.fromkeys((service, *_all(one.services for one in others)))],
             summed(chain(before, self._accounts(raised), _all(one.accounts for one in heard))),
             [*([service, text] for text in self._failed()), *_all(one.failures for one in others)],
             [*([service, *each] for each in refusals.items()), *_all(one.refusals for one in others)],
         )
+
+    def told(self, raised: BaseException | None, room: int) -> str | None:
+        """The same, signed, in no more characters than there is room for; None when it takes more."""
+        assert self.propagation is not None
+        return self.feedback(raised).text(self.propagation.keys, room)
 
     def _strangers(self) -> Iterator[tuple[str, str]]:
         return ((here, name) for here, name in self._names.items() if declared(here) is None)
@@ -247,7 +253,7 @@ class Visit:
         room = MOST // max(1, len(self._scopes))
         with muted():
             try:
-                texts = [scope.feedback(raised).text(self._admission.keys, room) for scope in self._scopes]
+                texts = [scope.told(raised, room) for scope in self._scopes]
             except Exception:  # a report must not break a response
                 self._admission.log(logging.ERROR, "a scope could not be reported on", exc_info=True)
                 return ""
@@ -281,13 +287,21 @@ class Visit:
         except (Refused, TypeError, ValueError) as exc:
             self._admission.log(logging.WARNING, "another try begins with the counts of the first: %s", exc)
 
-    def began(self, error: BaseException) -> bool:
-        """Whether this is what `fatal` of one of these scopes unwinds with: it has done its work then."""
-        if not isinstance(error, Unwind | BaseExceptionGroup):
-            return False
+    def ends(self, error: BaseException) -> bool:
+        """Whether this ends the request and no more: what `fatal` of its scopes unwinds with, or a panic.
+
+        A panic is logged, and the worker lives: in Go, `net/http` recovers a handler that panics.
+        """
         left: BaseException | None = error
         for scope in self._scopes:
             left = without_unwinding(left, scope)
+        panics = left
+        if isinstance(left, BaseExceptionGroup):
+            panics, left = left.split(FailpointPanic)
+        elif isinstance(left, FailpointPanic):
+            left = None
+        if left is None and panics is not None:
+            self._admission.log(logging.ERROR, "a request ended with %s", panics, exc_info=True)
         return left is None
 
 

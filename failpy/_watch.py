@@ -1,4 +1,4 @@
-"""A watch on a running program: its points as a table that is kept up to date, or its hits line by line."""
+"""A watch on running programs: their points as a table that is kept up to date, or a line for each hit."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ from contextlib import closing
 from itertools import count
 
 from rich.live import Live
+from rich.text import Text
 
 from failpy._client import Client, Record
-from failpy._complaint import Unreachable
+from failpy._complaint import Complaint, Unreachable
+from failpy._fleet import Fleet, counted
+from failpy._fleet_tables import fleet_overview
+from failpy._literals import printable
 from failpy._screen import console, note, tell, tell_json
+from failpy._streams import MOST, Streams
 from failpy._tables import event_line, overview
 
-__all__ = ["watch_hits", "watch_points"]
+__all__ = ["watch_all_hits", "watch_all_points", "watch_hits", "watch_points"]
 
 Wanted = Callable[[str], bool]
 
@@ -28,7 +33,40 @@ def watch_points(client: Client, wanted: Wanted, *, interval: float, rounds: int
             if turn:
                 time.sleep(interval)
             points = [each for each in client.everything()["failpoints"] if wanted(each["name"])]
-            live.update(overview(points, rates.of(points)), refresh=True)
+            now = rates.of(points)
+            live.update(overview(points, [now.get(each["name"], 0.0) for each in points]), refresh=True)
+
+
+def watch_all_points(fleet: Fleet, wanted: Wanted, *, interval: float, rounds: int | None) -> int:
+    """Show the points of several processes in one table, as `watch_points`.
+
+    One that does not answer is said to be gone, and not asked again.
+
+    Returns:
+        How many have gone by the end of the rounds.
+
+    Raises:
+        Complaint: when all have.
+    """
+    rates = {each: _Rates() for each in fleet.clients}
+    gone: list[Complaint] = []
+    with Live(console=console(sys.stdout), auto_refresh=False) as live:
+        for turn in _turns(rounds):
+            if turn:
+                time.sleep(interval)
+            shown = []
+            for reply in fleet.ask(lambda client: client.everything(), list(rates)):
+                if reply.complaint is not None:
+                    del rates[reply.client]
+                    gone.append(reply.complaint)
+                    live.console.print(Text(printable(_last_word(reply.url, reply.complaint)), "dim"))
+                    continue
+                points = [each for each in (reply.said or {})["failpoints"] if wanted(each["name"])]
+                shown.append((fleet.labels[reply.url], points, rates[reply.client].of(points)))
+            if not shown:
+                raise _all_gone(gone)
+            live.update(fleet_overview(shown), refresh=True)
+    return len(gone)
 
 
 def watch_hits(client: Client, wanted: Wanted, *, hits: int | None, as_json: bool) -> None:
@@ -53,6 +91,68 @@ def watch_hits(client: Client, wanted: Wanted, *, hits: int | None, as_json: boo
             elif kind == "dropped":
                 note(f"{said.get('count')} hits were too quick to show")
     raise Unreachable(f"{client.target.text} has closed the stream of hits: the program has ended")
+
+
+def watch_all_hits(fleet: Fleet, wanted: Wanted, *, hits: int | None, as_json: bool) -> int:
+    """Print a line for each hit in several processes, as `watch_hits`, in the order of time.
+
+    One whose stream ends is said to be gone.
+
+    Returns:
+        How many have gone by the time of the last hit.
+
+    Raises:
+        Complaint: when they are too many, or all have gone.
+    """
+    if len(fleet.clients) > MOST:
+        raise Complaint(
+            f"{counted(len(fleet.clients))} are more than can be watched hit by hit, which is {MOST}: "
+            "name fewer, or watch them in a terminal"
+        )
+    gone: list[Complaint] = []
+    left = _turns(hits)
+    next(left)
+    width = max(map(len, fleet.labels.values()))
+    with closing(Streams(fleet.clients)) as streams:
+        for client, said in streams:
+            url = client.target.text
+            if isinstance(said, Complaint):
+                gone.append(said)
+                _tell_end(url, said, as_json=as_json)
+                continue
+            if isinstance(said, BaseException):
+                raise said
+            kind, data = said
+            if kind == "hit" and wanted(str(data.get("point"))):
+                if as_json:
+                    tell_json({"event": kind, "url": url, **data})
+                else:
+                    tell(event_line(data, fleet.labels[url].ljust(width)))
+                if next(left, None) is None:
+                    return len(gone)
+            elif kind == "dropped" and as_json:
+                tell_json({"event": kind, "url": url, **data})
+            elif kind == "dropped":
+                note(f"{url}: {data.get('count')} hits were too quick to show")
+    raise _all_gone(gone)
+
+
+def _tell_end(url: str, complaint: Complaint, *, as_json: bool) -> None:
+    if as_json:
+        tell_json({"event": "gone", "url": url, **complaint.data})
+    else:
+        note(_last_word(url, complaint))
+
+
+def _last_word(url: str, complaint: Complaint) -> str:
+    where = "" if isinstance(complaint, Unreachable) else f"{url}: "
+    return f"{where}{complaint.message}"
+
+
+def _all_gone(gone: list[Complaint]) -> Complaint:
+    worst = max(gone, key=lambda each: each.status)
+    many = f"none of {counted(len(gone))} is" if len(gone) > 1 else "it is not"
+    return Complaint(f"{many} there to be watched any more", status=worst.status, kind=worst.kind)
 
 
 def _turns(rounds: int | None) -> Iterator[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from inspect import iscoroutinefunction
 from typing import Any
 
 from failpy._admission import admission
@@ -51,6 +52,8 @@ class WSGIMiddleware:
         allow: Iterable[str] | None = None,
         key: str | None = None,
     ) -> None:
+        if iscoroutinefunction(app) or iscoroutinefunction(getattr(app, "__call__", None)):  # noqa: B004
+            raise TypeError(f"{app!r} is an ASGI application: wrap it in fail.ASGIMiddleware")
         self.app = app
         self._admission = admission(service=service, names=names, allow=allow, key=key)
 
@@ -85,14 +88,14 @@ def _telling(guests: Visit, start_response: StartResponse) -> StartResponse:
 
 
 def _unwound(error: BaseException, guests: Visit, start_response: StartResponse) -> bytes:
-    """The page of a request that `fatal` has ended. What has been sent before is left, and the rest failed.
+    """The page of a request that `fatal` or a panic has ended. What was sent before stays, and the rest fails.
 
     Raises:
         BaseException: the error, when it is another.
     """
-    if not guests.began(error):
+    if not guests.ends(error):
         raise error
-    failure = Failure(str(error))  # no server is to be ended by what unwinds a request
+    failure = Failure(str(error))  # no server is to be ended by what ends a request
     headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", "21")]
     start_response("500 Internal Server Error", headers, (Failure, failure, None))
     return b"Internal Server Error"

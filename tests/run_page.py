@@ -9,8 +9,9 @@ block depends on its language:
     python title="x.py"  It is written to that file.
     console              Each line that begins with `$ ` runs; the lines below it are what it prints.
                          One that ends in ` &` runs until the page ends, and the next one waits until it
-                         listens at its `FAILPY_HTTP` or `--port`. An `export` is for what comes after it.
-                         The ports 1234, 8001 and 8002 stand for some that are free, in Python too.
+                         listens at its `FAILPY_HTTP` or `--port`, with as many processes as `--workers` says.
+                         An `export` is for what comes after it. The ports 1234, 8001 and 8002 stand for some
+                         that are free, in Python too.
     text                 Under the comment `<!-- output -->`, it is what the block above has printed.
 
 A block may print only what is shown. Under `<!-- expect: NAME -->` a block must raise an exception of
@@ -22,6 +23,7 @@ from __future__ import annotations
 
 import asyncio
 import doctest
+import glob
 import inspect
 import io
 import os
@@ -163,9 +165,10 @@ class Page:
             f"exec env {line}", shell=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         self.running.append(program)
-        address = re.search(r"(?:FAILPY_HTTP=|--port )(\S+)", line)
+        address = re.search(r"(?:FAILPY_HTTP=|--port )'?([^'\s]+)", line)
+        workers = re.search(r"--workers (\d+)", line)
         deadline = time.monotonic() + 30
-        while address and not listens(address[1]):
+        while address and listening(address[1]) < (int(workers[1]) if workers else 1):
             if program.poll() is not None or time.monotonic() > deadline:
                 raise Wrong(f"{line!r} ended, or listens nowhere")
             time.sleep(0.02)
@@ -177,12 +180,19 @@ class Page:
             program.wait(timeout=30)
 
 
+def listening(address: str) -> int:
+    """How many listen at an address, which may have `{pid}` in it."""
+    pattern = address.replace("{pid}", "*").removeprefix("unix:")
+    return sum(map(listens, glob.glob(pattern) or [address]))  # noqa: PTH207 - it may be an absolute one
+
+
 def listens(address: str) -> bool:
     """Whether somebody listens at `HOST:PORT` or `unix:/path`."""
     path = address.removeprefix("unix:")
-    with socket.socket(socket.AF_UNIX if path != address else socket.AF_INET) as probe:
+    local = path != address or ":" not in address
+    with socket.socket(socket.AF_UNIX if local else socket.AF_INET) as probe:
         try:
-            probe.connect(path if path != address else ("127.0.0.1", int(address.rpartition(":")[2])))
+            probe.connect(path if local else ("127.0.0.1", int(address.rpartition(":")[2])))
         except OSError:
             return False
         return True

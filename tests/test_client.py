@@ -18,10 +18,18 @@ from failpy import _client, fail
 from failpy._client import Client
 from failpy._complaint import Complaint, Refused, Unreachable
 from failpy._sse import read_events
-from failpy._target import Target, find_target
+from failpy._target import Target, find_targets
 
 TARGET = Target("http://h:1", "http://h:1")
 POINT = {"name": "a", "terms": "", "hits": 0}
+
+
+def find_target(given: str | None, environ: dict[str, str]) -> Target:
+    """The one that is named."""
+    found, several, stale = find_targets([] if given is None else [given], environ)
+    (target,) = found
+    assert (several, stale) == (False, ())
+    return target
 
 
 class Recorder:
@@ -334,7 +342,6 @@ def test_a_unix_socket() -> None:
         ("http://host/#token=x", "leave out what follows"),
         ("unix:", "a path is due"),
         ("unix:/a\0", "a path is due"),
-        ("unix:/run/{pid}.sock", "in place of {pid}"),
     ],
 )
 def test_addresses_that_are_none(given: str, reason: str) -> None:

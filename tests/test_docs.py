@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,10 @@ assert not sum(result.failed for result in results)
 """
 
 
+# What pages have in the environment, or not: gunicorn listens in the home folder, too, unless told not to.
+ENVIRON: dict[str, dict[str, str | None]] = {
+    "fleet.md": {"COLUMNS": None, "GUNICORN_CMD_ARGS": "--no-control-socket"},
+}
 # What pages have installed, besides failpy itself.
 PLUGINS = {
     "pytest-async.md": ("anyio", "pytest_asyncio.plugin"),
@@ -43,7 +48,12 @@ PLUGINS = {
 }
 
 
-def run(*arguments: str, cwd: Path, plugins: tuple[str, ...] = ()) -> None:
+def run(
+    *arguments: str,
+    cwd: Path,
+    plugins: tuple[str, ...] = (),
+    environ: Mapping[str, str | None] | None = None,
+) -> None:
     kept = plain_environ()
     folders = [str(PACKAGE.parent), *filter(None, [kept.get("PYTHONPATH")])]
     programs = [str(Path(sys.executable).parent), kept["PATH"]]
@@ -57,7 +67,7 @@ def run(*arguments: str, cwd: Path, plugins: tuple[str, ...] = ()) -> None:
     ended = subprocess.run(
         [sys.executable, "-W", "error", *arguments],
         cwd=cwd,
-        env=kept | own,
+        env={key: text for key, text in (kept | own | (environ or {})).items() if text is not None},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -68,7 +78,8 @@ def run(*arguments: str, cwd: Path, plugins: tuple[str, ...] = ()) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_page(page: Path, tmp_path: Path) -> None:
-    run(run_page.__file__, str(page), cwd=tmp_path, plugins=PLUGINS.get(page.name, ()))
+    own = ENVIRON.get(page.name)
+    run(run_page.__file__, str(page), cwd=tmp_path, plugins=PLUGINS.get(page.name, ()), environ=own)
 
 
 def test_docstrings(tmp_path: Path) -> None:

@@ -946,6 +946,7 @@ def test_a_point_as_json(client: Client, name: str) -> None:
         "returns": "str",
         "faults": ["raise(TimeoutError)", 'return("late")'],
         "declared": True,
+        "conditional": False,
         "revision": f"{_reports._process.mark}.0",
         "expires_in": None,
     }

@@ -36,7 +36,7 @@ def tickets(headers: dict[str, str]) -> list[Ticket]:
 
 def answer(ticket: Ticket, *accounts: Account, number: str = "1", **changes: Any) -> dict[str, str]:
     """The header of a response to a request with this ticket."""
-    told = Feedback(ticket.scope, number, "pay", accounts, [], [])._replace(**changes).text(KEYS)
+    told = Feedback(ticket.scope, number, ["pay"], accounts, [], [])._replace(**changes).text(KEYS)
     assert told is not None
     return {"Failpy-Report": told}
 
@@ -361,7 +361,7 @@ def test_what_comes_after_the_scope_has_closed_is_left_aside(name: str) -> None:
             _, ticket = tickets(scope.headers())
         assert not outer.collect(answer(ticket, hits(name)))
         assert scope.propagation is not None
-        scope.propagation.merge(scope, Feedback(ticket.scope, "1", "pay", [hits(name)], [], []))
+        scope.propagation.merge(scope, Feedback(ticket.scope, "1", ["pay"], [hits(name)], [], []))
     assert scope.status(name).hits == 0
 
 
@@ -464,7 +464,8 @@ def test_nothing_that_never_fired_is_silent(name: str) -> None:
         (f"pay:{name}", told): "and it was sent along, and 1 report came back, from 'pay'",
         (f"pay:{name}", refused): "no code here has declared it, and service 'pay' did not arm it: not here",
         (f"{name}.known", told): "came back, from 'pay': it was armed there, and execution did not reach it",
-        (f"pya:{name}", told): "from 'pay', with nothing of service 'pya': see that this is its name, that",
+        (f"pya:{name}", told): "from 'pay', with nothing of service 'pya'; did you mean 'pay'?",
+        (f"ship:{name}", told): "from 'pay', with nothing of service 'ship': see that this is its name, that",
         (
             f"{name}.here",
             told,

@@ -143,7 +143,7 @@ def test_without_failpoints_a_scope_travels_nowhere(monkeypatch: pytest.MonkeyPa
 
 def report(scope: fail.Scope, *accounts: Account, **changes: Any) -> dict[str, str]:
     assert scope.propagation is not None
-    told = Feedback(scope.propagation.identity, drawn(), "pay", accounts, [], [])._replace(**changes)
+    told = Feedback(scope.propagation.identity, drawn(), ["pay"], accounts, [], [])._replace(**changes)
     return {"failpy-report": told.text(KEYS) or ""}
 
 
@@ -387,8 +387,7 @@ async def test_a_panic_in_a_group_of_tasks_is_reported(point: str) -> None:
 
         headers = [(name.encode(), value.encode()) for name, value in scope.headers().items()]
         request = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": headers}
-        with pytest.raises(BaseExceptionGroup):
-            await away(app)(request, asyncio.Event().wait, send)
+        await away(app)(request, asyncio.Event().wait, send)
         assert sent[0]["status"] == 500
         assert scope.collect({name.decode(): value.decode() for name, value in sent[0]["headers"]})
 

@@ -35,7 +35,7 @@ class Service:
             return {}
         ticket = Ticket.read(member, KEYS)
         accounts = [Account("pay", 1, name, 1, 1, 1, [Run(1, 0, None)]) for name in ticket.terms]
-        text = Feedback(ticket.scope, str(len(self.headers)), "pay", accounts, [], []).text(KEYS)
+        text = Feedback(ticket.scope, str(len(self.headers)), ["pay"], accounts, [], []).text(KEYS)
         assert text is not None
         return {"Failpy-Report": text}
 

@@ -138,31 +138,41 @@ async def bare(scope: Any, receive: Any, send: Any) -> None:
 
 
 @pytest.mark.parametrize("term", ["raise", "panic"])
-async def test_a_bare_application_that_raises_answers_with_a_report(point: str, term: str) -> None:
+async def test_a_bare_application_that_raises_answers_with_a_report(
+    point: str, term: str, caplog: pytest.LogCaptureFixture
+) -> None:
     async with asgi_client(fail.ASGIMiddleware(bare, service="pay")) as client:
         with travel({f"pay:{point}": term}) as scope:
-            if term == "panic":
-                with pytest.raises(FailpointPanic):
-                    await client.get(f"/{point}")
-                return await _merged_by_hand(scope, point)
             response = await client.get(f"/{point}")
             assert (response.status_code, response.text) == (500, "Internal Server Error")
+            assert scope.status(f"pay:{point}").fired == 1
         with travel({f"pay:{point}": '50%return("x")'}):
             assert (await client.get(f"/{point}")).text == "done"
-    return None
+    assert [each.message for each in caplog.records if each.levelname == "ERROR"] == (
+        [f"a request ended with failpoint panic: {point}"] if term == "panic" else []
+    )
 
 
-async def _merged_by_hand(scope: fail.Scope, point: str) -> None:
-    """A panic comes out of the transport, as it comes to a server, with the response sent before it."""
-    sent: list[Any] = []
+def test_a_panic_ends_a_wsgi_request_and_no_worker(point: str, caplog: pytest.LogCaptureFixture) -> None:
+    with wsgi_client(flask(lambda: fail.point(point).hit())) as client, travel({f"pay:{point}": "panic"}):
+        assert (client.get("/").status_code, client.get("/").text) == (500, "Internal Server Error")
+    assert "FailpointPanic" in caplog.text
 
-    async def send(message: Any) -> None:
-        sent.append(message)
 
-    request = {"type": "http", "path": f"/{point}", "headers": _raw(scope)}
-    with pytest.raises(FailpointPanic):
-        await away(fail.ASGIMiddleware(bare, service="pay"))(request, None, send)
-    assert scope.collect({name.decode(): value.decode() for name, value in sent[0]["headers"]})
+async def test_a_panic_in_a_group_with_another_exception_goes_its_way(point: str) -> None:
+    def work() -> None:
+        raise BaseExceptionGroup("both", [FailpointPanic("one"), KeyboardInterrupt()])
+
+    with travel({point: "off"}, strict=False) as scope:
+        request = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": _raw(scope)}
+        with pytest.raises(BaseExceptionGroup, match="both"):
+            await away(starlette(work))(request, None, None)
+
+
+def test_an_asgi_application_is_none_of_wsgi() -> None:
+    for app in (bare, starlette(print)):
+        with pytest.raises(TypeError, match=r"is an ASGI application: wrap it in fail.ASGIMiddleware"):
+            fail.WSGIMiddleware(app)  # type: ignore[arg-type]
 
 
 def _raw(scope: fail.Scope) -> list[tuple[bytes, bytes]]:
@@ -568,6 +578,13 @@ async def test_without_a_key_nothing_comes_in(
     assert "there is no key here: set FAILPY_PROPAGATION_KEY to serve it" in log()
 
 
+async def test_while_a_key_is_changed_each_caller_is_told_with_its_own(point: str) -> None:
+    app = starlette(hit(point), key=f"another-key-of-some-length, {KEY}")
+    async with asgi_client(app) as client:
+        with travel({f"pay:{point}": 'return("x")'}):  # or it would never have fired
+            assert (await client.get("/")).text == "x"
+
+
 async def test_where_failpoints_are_compiled_out_nothing_comes_in(
     point: str, monkeypatch: pytest.MonkeyPatch, log: Callable[[], str]
 ) -> None:
@@ -640,7 +657,7 @@ async def test_an_error_of_failpy_is_no_error_of_the_request(
 @pytest.mark.parametrize("kind", [fail.ASGIMiddleware, fail.WSGIMiddleware])
 def test_a_middleware_that_cannot_be_is_refused(kind: Any, options: Any, error: Any, words: str) -> None:
     with pytest.raises(error) as refused:
-        kind(bare, **options)
+        kind(print, **options)
     assert words in str(refused.value)
 
 

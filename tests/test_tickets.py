@@ -97,7 +97,7 @@ def test_the_first_key_signs_and_each_is_accepted() -> None:
 def test_a_ticket_is_no_report_and_a_report_no_ticket() -> None:
     text = ticket().text(KEYS)
     assert [str(each) for each in read(text, KEYS)] == ["its signature is of none of the keys here"]
-    told = Feedback("scope", "1", "pay", [], [], []).text(KEYS)
+    told = Feedback("scope", "1", ["pay"], [], [], []).text(KEYS)
     assert told is not None
     assert "none of the keys" in refusal(told)
 
@@ -210,7 +210,7 @@ def test_a_carried_value_is_made_when_it_is_written_and_shows_nothing_else() -> 
 FEEDBACK = Feedback(
     "scope",
     "1",
-    "pay",
+    ["pay"],
     [Account("pay", 42, "a", 3, 2, 1, [Run(1, -1, None), Run(2, 0, "handled")])],
     [["pay", "boom"]],
     [["pay", "b", "unknown"]],
@@ -291,7 +291,9 @@ def test_a_header_has_no_more_reports_than_are_worth_reading() -> None:
     [
         {"scope": 1},
         {"key": None},
-        {"service": []},
+        {"services": []},
+        {"services": "pay"},
+        {"services": [1]},
         {"accounts": {}},
         {"accounts": [1]},
         {"accounts": [["pay", 42, "a", 3, 2, 1]]},
