@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 
 from benchmarks import explorations, processes, served, sides
 from benchmarks.row import Row
 from benchmarks.shapes import FUNCTION, SHAPES
-from benchmarks.timing import Side
+from benchmarks.timing import Clock, Side
 
 __all__ = ["ROWS"]
 
@@ -60,7 +62,9 @@ def keeps(against: str, bar: float, what: str) -> Row:
     )
 
 
-def request(kind: str, side: Side, bar: float, baggage: str | None = None) -> Row:
+def request(
+    kind: str, side: Callable[..., AbstractContextManager[Clock]], bar: float, baggage: str | None = None
+) -> Row:
     what = "without a scope" if baggage is None else "with a bad header"
     ours = partial(side, hooked=True, baggage=baggage)
     theirs = partial(side, hooked=False, baggage=baggage)

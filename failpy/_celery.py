@@ -104,8 +104,8 @@ def _publish(headers: Any, **_: object) -> None:
     from celery import current_task
 
     request = getattr(current_task, "request", None)
-    run = getattr(request, _ATTRIBUTE, None)
-    if run is not None and headers.get("id") == request.id:
+    run: _Run | None = getattr(request, _ATTRIBUTE, None)
+    if run is not None and headers.get("id") == getattr(request, "id", None):
         headers[_AGAIN] = run.guests.so_far()
 
 

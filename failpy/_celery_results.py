@@ -18,7 +18,10 @@ REPORT = "failpy_report"
 _logger = logging.getLogger("failpy.propagation")
 
 
-class _Told:
+_Result: Any = object  # what these classes are put before is a class of the app
+
+
+class _Told(_Result):  # type: ignore[misc]
     """What is added to the class `AsyncResult` of an app."""
 
     _failpy: str | None = None
@@ -54,7 +57,7 @@ class _Told:
                 _logger.exception("what the tasks before %s tell could not be read", self.id)
 
 
-class _ToldTogether:
+class _ToldTogether(_Result):  # type: ignore[misc]
     """What is added to the classes of several results, which some backends give past `AsyncResult`."""
 
     def iter_native(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, Any]]:

@@ -46,6 +46,7 @@ class Guest(Scope):
 
     def __init__(self, text: str, ticket: Ticket, admission: Admission) -> None:
         super().__init__(_SETTINGS._replace(seed=ticket.seed))
+        self.travels = True
         self.salt = f"{ticket.number}:{admission.service}:"
         keys = signer_first(text, admission.keys)
         self.propagation = Propagation(keys, 0, came=text, identity=ticket.scope)
@@ -87,8 +88,7 @@ class Guest(Scope):
     def so_far(self) -> list[object]:
         """How many hits there were of each name, in this try and those before it."""
         assert self.propagation is not None
-        armed = ((name, self.activations.get(here)) for here, name in self._names.items())
-        hits = {name: self._resumed.get(name, 0) + each.hits for name, each in armed if each is not None}
+        hits = {name: self._resumed.get(name, 0) + each.hits for name, each in self._served()}
         return [self.propagation.identity, hits]
 
     def resume(self, hits: Mapping[str, int], earlier: Iterable[Feedback]) -> None:
@@ -100,11 +100,13 @@ class Guest(Scope):
         """
         assert self.propagation is not None
         self._earlier = [each for each in earlier if each.scope == self.propagation.identity]
-        for here, name in self._names.items():
-            activation = self.activations.get(here)
-            if activation is not None and name in hits:
-                self._resumed[name] = hits[name]
-                activation.resume(hits[name])
+        for name, activation in self._served():
+            self._resumed[name] = hits.get(name, 0)
+            activation.resume(self._resumed[name])
+
+    def _served(self) -> Iterator[tuple[str, Activation]]:
+        armed = ((name, self.activations.get(here)) for here, name in list(self._names.items()))
+        return ((name, each) for name, each in armed if each is not None)
 
     def feedback(self, raised: BaseException | None) -> Feedback:
         """What has happened so far, here and in the services that were asked from here.

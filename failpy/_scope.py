@@ -49,6 +49,7 @@ class Scope(Traveller):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings.seed)
         self._settings = settings
+        self.travels = settings.propagate is not None
         self._excused = False
         self.follows_threads = False
 

@@ -20,7 +20,7 @@ class Site(NamedTuple):
     """The qualified name of the decorated function; `<body>` for a point inside one."""
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}" if self.line else self.file
+        return self.file if self.file.startswith("<service ") else f"{self.file}:{self.line}"
 
     @property
     def place(self) -> tuple[str, str, int]:

@@ -14,9 +14,14 @@ __all__ = ["Traveller"]
 
 
 class Traveller(Armory):
-    """An armory that may travel."""
+    """An armory that may travel.
 
-    __slots__ = ()
+    Attributes:
+        travels: Whether it does.
+    """
+
+    __slots__ = ("travels",)
+    travels: bool
 
     def headers(self) -> dict[str, str]:
         """The header of one request that shall carry this scope, and those around it that travel.
@@ -62,7 +67,7 @@ class Traveller(Armory):
 
     def _check_travelling(self, what: str) -> None:
         self._check_open(what)
-        if self.propagation is None and self._settings.propagate is None:
+        if not self.travels:
             raise ScopeError(f"cannot {what}: the scope stays here; make it with propagate=True")
 
     # --- for the scope ---

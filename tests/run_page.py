@@ -189,7 +189,7 @@ def listening(address: str) -> int:
 def listens(address: str) -> bool:
     """Whether somebody listens at `HOST:PORT` or `unix:/path`."""
     path = address.removeprefix("unix:")
-    local = path != address or ":" not in address
+    local = path != address or not re.search(r"(^|:)\d+$", address)
     with socket.socket(socket.AF_UNIX if local else socket.AF_INET) as probe:
         try:
             probe.connect(path if local else ("127.0.0.1", int(address.rpartition(":")[2])))

@@ -115,6 +115,30 @@ def test_every_tool_that_is_here_is_measured_and_every_other_says_how_to_get_it(
     assert rows[0][1] == "shown"
 
 
+def test_requests_are_served_with_a_scope_left_aside_and_nothing_is_printed() -> None:
+    ended = benchmarks("--row", "^a request ")
+    assert ended.stderr == ""
+    assert re.findall(r"^a request (.*?) {2,}.*(?:pass|MISS)", ended.stdout, re.MULTILINE) == [
+        "without a scope, Starlette",
+        "without a scope, Flask",
+        "with a bad header, Starlette",
+        "with a bad header, Flask",
+    ]
+
+
+def test_a_framework_that_is_missing_leaves_its_row_out() -> None:
+    ended = program(
+        """
+        import sys
+        sys.modules["flask"] = None
+        from benchmarks.__main__ import main
+        sys.exit(main(["--quick", "--row", "^a request without a scope, Flask"]))
+        """
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert line(ended.stdout, "a request").endswith("not here: pip install flask")
+
+
 @pytest.mark.parametrize("tool", GONE)
 def test_a_tool_that_is_missing_says_how_to_get_it(tool: str) -> None:
     without, says = GONE[tool]

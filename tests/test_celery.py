@@ -21,6 +21,7 @@ from failpy import fail
 from failpy._celery import _admissions, _tell_in_results
 from failpy._config import config
 from failpy._registry import armed
+from failpy._visit import Visit
 from tests.http_tools import until
 
 KEY = "a-key-of-these-tests-alone"
@@ -40,6 +41,7 @@ def made() -> Iterator[SimpleNamespace]:
         app.conf.update(
             broker_transport_options={"polling_interval": 0.002},
             worker_hijack_root_logger=False,
+            worker_redirect_stdouts=False,
             worker_enable_remote_control=False,
         )
         tasks = SimpleNamespace(app=app, **tasks_of(app))
@@ -316,13 +318,19 @@ def test_a_chain_is_given_even_when_what_is_before_it_cannot_be_read(
 
 
 @pytest.mark.parametrize("eager", [False, True], ids=["worker", "eager"])
-def test_a_report_that_is_too_long_is_none(tasks: SimpleNamespace, name: str, eager: bool) -> None:
+def test_a_report_that_cannot_be_made_is_none(
+    tasks: SimpleNamespace,
+    name: str,
+    eager: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     tasks.app.conf.task_always_eager = eager
-    fail.hook_celery(tasks.app, names=[])
-    terms = {f"{name}.{number}": "yield" for number in range(60)}
-    with fail.scope({name: "yield", **terms}, propagate=True, strict=False) as scope:
+    monkeypatch.setattr(Visit, "report", lambda *_: "")
+    with fail.scope({name: "yield"}, propagate=True, strict=False) as scope:
         assert tasks.run.delay(name, 1).get(**ASKING) == 1
-    assert all(entry.service is None for entry in scope.trace)
+        assert scope.trace == []
+    assert caplog.text == ""
 
 
 def test_results_that_are_kept_otherwise_tell_nothing() -> None:

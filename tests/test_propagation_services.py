@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import json
 import os
 import re
 import shutil
@@ -249,6 +250,45 @@ async def test_of_1000_requests_at_once_exactly_the_ten_with_a_fault_fail(servic
         assert (entry.point, entry.service, entry.action) == (name, service, "raise")
         if service in outcome.processes:  # a task that has failed does not say where it was
             assert entry.thread == f"process {outcome.processes[service]}"
+
+
+async def test_what_has_fired_is_an_event_of_the_span_that_it_was_in(services: Services) -> None:
+    terms = {
+        "shop:cart.save": "1*yield",
+        "payments:db.write": "1*off->1*yield",
+        "mailer:mail.send": boom("!"),
+    }
+    before = services.spans.stat().st_size if services.spans.exists() else 0
+    async with shopping(services) as shopper:
+        with fail.scope(terms, propagate=True):
+            outcome = await shopper.checkout(1, mail="payments", times=2)
+    assert outcome.failed == "mailer"
+
+    def fired() -> dict[str, tuple[str, dict[str, Any]]]:
+        lines = services.spans.read_bytes()[before:].splitlines() if services.spans.exists() else []
+        spans = [json.loads(line) for line in lines]
+        assert len({span["trace"] for span in spans}) <= 1
+        return {
+            span["service"]: (span["span"], event)
+            for span in spans
+            for event in span["events"]
+            if event.pop("name") == "failpoint.fired"
+        }
+
+    until(lambda: len(fired()) == 3)  # a span ends after the response
+    assert fired() == {
+        "shop": ("POST /checkout/{order}", event_of("cart.save", "1*yield", 1)),
+        "payments": ("POST /charge/<int:order>", event_of("db.write", "1*yield", 2)),
+        "mailer": ("run/receipt", event_of("mail.send", boom("!"), 1)),
+    }
+
+
+def event_of(name: str, term: str, nth: int) -> dict[str, Any]:
+    action = term.partition("*")[2].partition("(")[0]
+    return {
+        f"failpoint.{key}": it
+        for key, it in {"name": name, "term": term, "nth": nth, "action": action}.items()
+    }
 
 
 class Case(NamedTuple):
