@@ -55,6 +55,7 @@ def assert_nothing_is_left(environment: dict[str, str]) -> None:
         assert not (command.startswith("etcd") and folder in command), command.split("\0")
 
 
+@pytest.mark.slow
 @needs_etcd
 def test_the_demonstration_comes_out_as_told(environment: dict[str, str]) -> None:
     told = run(environment)

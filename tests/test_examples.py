@@ -105,6 +105,7 @@ def test_a_story_that_comes_out_differently_is_an_exit_status(tmp_path: Path) ->
     assert "not as told: follow: revision and shipments after the crash" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_exploration_finds_the_double_shipment_and_no_fault_of_the_fixed_version(tmp_path: Path) -> None:
     explored = watch(tmp_path, "explore")
 

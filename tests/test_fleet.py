@@ -854,6 +854,7 @@ def test_an_interruption_in_the_middle(says: Asks, three: Workers, monkeypatch: 
     assert signal.getsignal(signal.SIGINT) is handler
 
 
+@pytest.mark.slow
 def test_what_is_under_way_is_waited_for(says: Asks, three: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second takes the change after the interruption."""
     go_on = threading.Event()

@@ -445,6 +445,7 @@ def test_slow_senders(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> No
     assert armed() == {}
 
 
+@pytest.mark.slow
 def test_silent_clients(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_connection, "_IDLE", 0.1)
     assert endpoint.send(half_close=False) == b""

@@ -349,6 +349,7 @@ def shares(rounds: int) -> list[int]:
     return [len(range(i, rounds, CONNECTIONS)) for i in range(CONNECTIONS)]
 
 
+@pytest.mark.slow
 def test_what_was_armed_is_what_fired(program: Program) -> None:
     ask(program, request("PUT", "/own.0", "off"), request("DELETE", "/own.0"), request("GET", "/"))
     before = usage(program)

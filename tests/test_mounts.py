@@ -514,6 +514,7 @@ def alive(pid: int) -> bool:
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("program", "needs", "arguments"),
     [

@@ -149,6 +149,7 @@ def test_the_page_shows_what_the_example_prints() -> None:
     assert [checker.check_output(output, printed, doctest.ELLIPSIS) for output in cut] == [True], printed
 
 
+@pytest.mark.slow
 def test_what_a_power_cut_leaves() -> None:
     told = dict(re.findall(r"^\| (\S+) \| (\d+ cases(?:, \d+ fail)?) \| ", PAGE, re.MULTILINE))
     assert told.keys() == FOUND.keys() - {"cachelib-tidy", "sqlite-queue"}

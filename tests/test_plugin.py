@@ -2055,6 +2055,7 @@ def test_what_the_environment_arms_begins_anew_too(
 # --- runs within runs ---
 
 
+@pytest.mark.slow
 def test_runs_in_one_process_leave_no_state_behind(pytester: pytest.Pytester) -> None:
     write(
         pytester,

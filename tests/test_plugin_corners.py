@@ -297,6 +297,7 @@ def test_a_hit_in_the_middle_of_counting_is_counted(collector: Collector, name: 
     assert left(collector, name).hits == 2
 
 
+@pytest.mark.slow
 def test_what_a_killed_child_alone_has_declared_is_in_the_report(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         only="""

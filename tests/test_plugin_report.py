@@ -672,6 +672,7 @@ def test_a_report_of_points_from_elsewhere(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["not read: broken.py:2: *"])
 
 
+@pytest.mark.slow
 def test_the_report_is_made_in_one_process_too(shop: pytest.Pytester) -> None:
     """In a run within this one, where other tests have declared points of their own."""
     result = run(shop, "--failpoints-report=json", "--failpoints-report", "--failpoints-report=lcov")
@@ -685,6 +686,7 @@ def test_the_report_is_made_in_one_process_too(shop: pytest.Pytester) -> None:
     assert fail.status("shop.read").terms == ""
 
 
+@pytest.mark.slow
 def test_children_of_a_run_in_this_process(shop: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(shop.path), prepend=os.pathsep)
     (shop.path / "test_shop.py").write_text(
@@ -746,6 +748,7 @@ def test_a_worker_that_cannot_tell_its_run_says_so(shop: pytest.Pytester) -> Non
     result.stderr.fnmatch_lines(["*--failpoints-report needs workers on this machine*"])
 
 
+@pytest.mark.slow
 def test_a_run_with_a_report_within_another(shop: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAILPY_REPORT_DIR", "that of the run outside")
     run(shop, "--failpoints-report=json", "-x", "--failpoints-fail-under=100", "-k", "test_read")

@@ -76,6 +76,7 @@ def loads(folder: Path) -> None:
 # --- what is found ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_a_rename_lands_before_its_data(setup: Callable[[], Path], method: Any) -> None:
     report = explore(careless, loads, setup=setup, points="posix/io/*", method=method)
@@ -99,6 +100,7 @@ def test_without_tear_nothing_is_found(setup: Callable[[], Path]) -> None:
     assert set(report.counts) == {"passed"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [1, 2])
 def test_what_is_synced_survives(setup: Callable[[], Path], depth: int) -> None:
     report = explore(careful, loads, setup=setup, points="posix/io/*", depth=depth)

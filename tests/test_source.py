@@ -860,6 +860,7 @@ match X:| case {"a": X, **fail}: fail.point(X)| case [X, *fail]: pass
 """
 
 
+@pytest.mark.slow
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from(STATEMENTS.strip().split("\n")), max_size=20))
 def test_any_code_is_read(tmp_path: Path, code: list[str]) -> None:
