@@ -23,29 +23,14 @@ from failpy._feedback import Account, Feedback, drawn
 from failpy._guest import Guest
 from failpy._registry import armed, unknown
 from failpy._ticket import NESTED, Ticket, separate
-from tests.travelling import KEYS, asgi_client, away, key, starlette
+from tests.travelling import KEYS, asgi_client, away, key, point, starlette, travel
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-__all__ = ["key"]
+__all__ = ["key", "point"]
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-def point(name: str) -> str:
-    fail.point(name, returns=str)
-    return name
-
-
-def travel(terms: Any, **options: Any) -> fail.Scope:
-    return fail.scope(terms, propagate=True, **options)
 
 
 def raising(point: str) -> Callable[[], None]:

@@ -20,26 +20,15 @@ from starlette.routing import Route, WebSocketRoute
 from failpy import FailpointError, FailpointPanic, InvalidName, NeverFired, fail
 from failpy._config import config
 from failpy._registry import armed
-from tests.travelling import KEY, asgi_client, away, key, starlette, wsgi_client
+from tests.travelling import KEY, asgi_client, away, key, point, starlette, travel, wsgi_client
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.websockets import WebSocket
 
-__all__ = ["key"]
+__all__ = ["key", "point"]
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-def point(name: str) -> str:
-    fail.point(name, returns=str)
-    return name
 
 
 def hit(point: str) -> Callable[[], str]:
@@ -60,10 +49,6 @@ def flask(work: Callable[[], Any], **options: Any) -> Flask:
     app.add_url_rule("/", "index", work)
     app.wsgi_app = fail.WSGIMiddleware(app.wsgi_app, service="pay", **options)  # type: ignore[method-assign]
     return app
-
-
-def travel(terms: Any, **options: Any) -> fail.Scope:
-    return fail.scope(terms, propagate=True, **options)
 
 
 # --- ASGI ---

@@ -30,6 +30,18 @@ def key(monkeypatch: pytest.MonkeyPatch) -> str:
     return KEY
 
 
+@pytest.fixture
+def point(name: str) -> str:
+    """A point that is declared."""
+    fail.point(name, returns=str)
+    return name
+
+
+def travel(terms: Any, **options: Any) -> fail.Scope:
+    """A scope that travels."""
+    return fail.scope(terms, propagate=True, **options)
+
+
 def starlette(work: Work, **options: Any) -> Starlette:
     """A service that does some work for each request, and lets scopes in as middleware of Starlette."""
 
