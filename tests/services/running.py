@@ -120,7 +120,8 @@ def running(folder: Path, *, workers: int = 2) -> Iterator[Services]:
         payments = started(
             "payments",
             ["gunicorn", "payments:app", f"--workers={workers}", "--threads=8", "--timeout=0",
-             "--keep-alive=60", f"--bind=fd://{for_payments.fileno()}", f"--worker-tmp-dir={folder}", "--no-control-socket"],
+             "--keep-alive=60", f"--bind=fd://{for_payments.fileno()}",
+             f"--worker-tmp-dir={folder}", "--no-control-socket"],
             for_payments.fileno(),
         )  # fmt: skip
         shop = started(
