@@ -115,16 +115,24 @@ def running(folder: Path, *, workers: int = 2) -> Iterator[Services]:
             return service
 
         # They listen already: whoever asks before they are ready waits, and no port can be taken meanwhile.
+        # A connection is kept longer than any test takes, or it may close as a client begins to use it again.
         for_shop, for_payments = stack.enter_context(listening()), stack.enter_context(listening())
         payments = started(
             "payments",
             ["gunicorn", "payments:app", f"--workers={workers}", "--threads=8", "--timeout=0",
-             f"--bind=fd://{for_payments.fileno()}", f"--worker-tmp-dir={folder}", "--no-control-socket"],
+             "--keep-alive=60", f"--bind=fd://{for_payments.fileno()}",
+             f"--worker-tmp-dir={folder}", "--no-control-socket"],
             for_payments.fileno(),
         )  # fmt: skip
         shop = started(
             "shop",
-            ["uvicorn", "shop:app", f"--fd={for_shop.fileno()}", "--no-access-log"],
+            [
+                "uvicorn",
+                "shop:app",
+                f"--fd={for_shop.fileno()}",
+                "--no-access-log",
+                "--timeout-keep-alive=60",
+            ],
             for_shop.fileno(),
             PAYMENTS=url_of(for_payments),
         )
