@@ -63,14 +63,10 @@ def hook_celery(
 
     Args:
         app: The `celery.Celery`. Hooked twice, it goes by what was said last.
-        service: The name of the worker, by which a scope may address it; else `FAILPY_SERVICE`, else
-            `OTEL_SERVICE_NAME`.
-        names: Patterns of the points that may be armed so, as of `fnmatch`; else `FAILPY_PROPAGATION_NAMES`,
-            else any.
-        allow: The guarded actions that may be armed so: `exit`, `kill`, `break`, `call`, and `pause`,
-            `sleep` and `delay` for more than a minute; else `FAILPY_PROPAGATION_ALLOW`, else none.
-        key: What scopes have to be signed with; else `FAILPY_PROPAGATION_KEY`. Several, with commas
-            between, are all accepted.
+        service: The name of the worker, as for `fail.ASGIMiddleware`.
+        names: As for `fail.ASGIMiddleware`.
+        allow: As for `fail.ASGIMiddleware`.
+        key: As for `fail.ASGIMiddleware`.
 
     Returns:
         The app.
