@@ -4,63 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from failpy._actions import warn_if_blocking
 from failpy._activation import Activation
 from failpy._arming import Status, When, chain_for, disable, enable, status, statuses
-from failpy._context import Layer
-from failpy._endings import Endings
 from failpy._errors import ScopeError, WaitTimeout
-from failpy._failures import Failures
 from failpy._gate import Gate
-from failpy._hit import Hit, TraceEntry
-from failpy._latest import Latest
+from failpy._hit import Hit
 from failpy._names import check_name
 from failpy._order import Order, refuse_contradiction
+from failpy._record import Record
 from failpy._registry import declared, lock, settle, unknown
 from failpy._scanner import MAX_SECONDS
 from failpy._terms import Off, Term, Terms
-from failpy._trace import Past, Trace
 from failpy._waiting import who_waits
-from failpy._whereabouts import note_whereabouts
-
-if TYPE_CHECKING:
-    from failpy._propagation import Propagation
-    from failpy._remote_hit import RemoteHit
 
 __all__ = ["Armory"]
 
-_TRACE_LENGTH = 10_000
 
-
-class Armory(Layer):
+class Armory(Record):
     """What can be done with the points of a scope while it is open, and read of them afterwards."""
 
-    __slots__ = (
-        "_armed",
-        "_endings",
-        "_entered",
-        "_orders",
-        "_past",
-        "_trace",
-        "failures",
-        "propagation",
-    )
-
-    _traced = attrgetter("hits")  # of an activation: how many hits were put into the trace
+    __slots__ = ("_entered", "_orders")
 
     def __init__(self, seed: int | None) -> None:
         super().__init__(seed=seed)
         self._entered = False
-        self._armed = self.activations
         self._orders: list[Order] = []
-        self.failures = Failures()
-        self._endings = Endings(self.failures)
-        self._trace: Latest[Hit[Any]] = Latest(_TRACE_LENGTH)
-        self._past: Past | None = None
-        self.propagation: Propagation | None = None
 
     def _check_open(self, what: str) -> None:
         if not self._entered or self.closed:
@@ -120,14 +91,6 @@ class Armory(Layer):
             change(guard=part)
         finally:
             self._left(gone)
-
-    def _leave(self, activations: list[Activation]) -> None:
-        self._past = self._past or Past(self.activations, self._traced)
-        self._past.leave(activations)
-
-    def _left(self, activations: list[Activation]) -> None:
-        if self._past is not None:
-            self._past.left(activations)
 
     def order(self, *names: str, timeout: float = 5.0) -> None:
         """Make the next hits of these points happen in this order, across threads and tasks.
@@ -270,9 +233,9 @@ class Armory(Layer):
         for hit in self._trace.now:
             if hit.point == name and hit.nth == nth and hit.activation is activation:
                 return hit
-        if opened and hits >= nth and hits > _TRACE_LENGTH:
+        if opened and hits >= nth and hits > self._trace.most:
             raise ScopeError(
-                f"hit {nth} of {name!r} is out of the trace, which has the last {_TRACE_LENGTH:,} hits"
+                f"hit {nth} of {name!r} is out of the trace, which has the last {self._trace.most:,} hits"
             )
         if opened and hits >= nth and self._unlisted():
             raise ScopeError(
@@ -295,56 +258,6 @@ class Armory(Layer):
     def points(self) -> list[Status]:
         """The points that are armed in this scope, sorted by name."""
         return statuses(self._armed, declared_too=False)
-
-    @property
-    def trace(self) -> Trace:
-        """Every hit of a point armed here, in order; of very many, the last 10,000.
-
-        How many there were before them is its `dropped`.
-        """
-        with lock:
-            past = self._past or Past(self.activations, self._traced)
-            counted = past.hits(self._armed)
-            hits = self._trace.now
-        # A hit that is counted and not yet in the trace is not one that the trace has dropped.
-        dropped = max(0, counted - len(hits)) if len(hits) == self._trace.most else self._unlisted()
-        return Trace(map(self.reader(), hits), dropped)
-
-    @property
-    def recorded(self) -> list[Hit[Any]]:
-        """The hits that the trace is made of."""
-        return self._trace.now
-
-    def _unlisted(self) -> int:
-        """How many hits in other services are told of only by their number."""
-        return 0 if self.propagation is None else self.propagation.unlisted
-
-    def reader(self, own: BaseException | None = None) -> Callable[[Hit[Any]], TraceEntry]:
-        """What tells what the trace says of a hit, as of now.
-
-        Args:
-            own: The exception that comes out of the scope.
-        """
-        ending = self._endings.reader(own)
-        return lambda hit: hit.entry(ending(hit))
-
-    # --- what activations tell ---
-
-    def record(self, hit: Hit[Any]) -> None:
-        """Add a hit to the trace."""
-        note_whereabouts(hit)
-        trace = self._trace  # measured: without `add`, which is a call more
-        trace.append(hit)
-        if len(trace) > trace.limit:
-            trace.trim()
-
-    def record_reported(self, hit: RemoteHit) -> None:
-        """Add a hit in another service to the trace."""
-        self._trace.add(hit)
-
-    def injected(self, hit: Hit[Any], error: BaseException) -> None:
-        """Watch what becomes of an injected exception."""
-        self._endings.watch(hit, error)
 
 
 _OBSERVED = Terms((Off(),))

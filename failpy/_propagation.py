@@ -24,7 +24,7 @@ from failpy._signing import MOST, Refused
 from failpy._ticket import HIGHEST, NESTED, Ticket, joined
 
 if TYPE_CHECKING:
-    from failpy._armory import Armory
+    from failpy._record import Record
 
 __all__ = ["Propagation", "collect", "is_awaited", "tickets_of"]
 
@@ -32,7 +32,7 @@ _KEPT = 10_000
 _SPARE = 40  # the numbers of a later ticket may have more digits
 _logger = logging.getLogger("failpy.propagation")
 # By identity, those that began here. What came with a request is found in its context.
-_begun: WeakValueDictionary[str, Armory] = WeakValueDictionary()
+_begun: WeakValueDictionary[str, Record] = WeakValueDictionary()
 
 
 class Propagation:
@@ -85,11 +85,11 @@ class Propagation:
 
     # --- on the way out ---
 
-    def begin(self, scope: Armory) -> None:
+    def begin(self, scope: Record) -> None:
         """Let what is told of the scope find it from any context."""
         _begun[self.identity] = scope
 
-    def enter(self, scope: Armory) -> None:
+    def enter(self, scope: Record) -> None:
         """Put the scope into the baggage of this context."""
         self._carried = Carried(lambda: _quietly(scope))
         self._before = attach(self._carried)
@@ -98,7 +98,7 @@ class Propagation:
         """Take it out."""
         detach(self._carried, self._before)
 
-    def ticket(self, scope: Armory, *, on_trial: bool = False) -> str:
+    def ticket(self, scope: Record, *, on_trial: bool = False) -> str:
         """A ticket for one request; empty when nothing is armed that text can say.
 
         Args:
@@ -116,11 +116,11 @@ class Propagation:
         self.sent += 1
         return text
 
-    def _ticket(self, scope: Armory, terms: dict[str, str], number: int) -> str:
+    def _ticket(self, scope: Record, terms: dict[str, str], number: int) -> str:
         expires = math.ceil(time.time() + self.seconds)
         return Ticket(self.identity, terms, scope.seed, number, expires).text(self.keys)
 
-    def check(self, scope: Armory, terms: Mapping[str, str | None]) -> None:
+    def check(self, scope: Record, terms: Mapping[str, str | None]) -> None:
         """Refuse terms that are too long to travel.
 
         Args:
@@ -153,7 +153,7 @@ class Propagation:
 
     # --- on the way back ---
 
-    def merge(self, scope: Armory, feedback: Feedback) -> None:
+    def merge(self, scope: Record, feedback: Feedback) -> None:
         """Take in what a service tells of the scope. What was told before is not told again."""
         with self._lock:
             if feedback.key in self._seen or scope.closed:
@@ -173,7 +173,7 @@ class Propagation:
             failure.add_note(f"in service {service!r}")
             scope.failures.add(failure)
 
-    def _take(self, scope: Armory, account: Account) -> None:
+    def _take(self, scope: Record, account: Account) -> None:
         activation = scope.activations.get(account.name)
         if activation is None or activation.passive:
             return  # it was disarmed meanwhile
@@ -195,7 +195,7 @@ class Propagation:
         return self.answers.story(name, sent=self.sent > 0)
 
 
-def _said(scope: Armory) -> dict[str, str]:
+def _said(scope: Record) -> dict[str, str]:
     """What is armed in the scope, as far as text can say it."""
     return {
         name: each.terms.text
@@ -204,12 +204,12 @@ def _said(scope: Armory) -> dict[str, str]:
     }
 
 
-def _travelling(layer: Layer | None) -> Iterator[tuple[Armory, Propagation]]:
+def _travelling(layer: Layer | None) -> Iterator[tuple[Record, Propagation]]:
     """The scopes that travel with what is asked in this layer, the innermost first."""
     while layer is not None:
         propagation: Propagation | None = getattr(layer, "propagation", None)
         if propagation is not None and not layer.closed:
-            yield layer, propagation  # type: ignore[misc]  # only an armory has one
+            yield layer, propagation  # type: ignore[misc]  # only a record has one
         layer = layer.parent
 
 
@@ -277,7 +277,7 @@ def _keys(here: Layer) -> tuple[bytes, ...]:
     return tuple(dict.fromkeys((*keys, *config.propagation_keys)))
 
 
-def _scope(identity: str, here: Layer) -> Armory | None:
+def _scope(identity: str, here: Layer) -> Record | None:
     for scope, propagation in _travelling(here):
         if propagation.identity == identity:
             return scope

@@ -303,9 +303,9 @@ async def test_a_task_with_no_stack_left_is_still_told(name: str) -> None:
 
 
 def test_a_hit_that_is_out_of_the_trace(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from failpy import _armory
+    from failpy import _record
 
-    monkeypatch.setattr(_armory, "_TRACE_LENGTH", 3)
+    monkeypatch.setattr(_record, "_TRACE_LENGTH", 3)
     point = fail.point(name)
     with fail.scope({name: "off"}) as scope:
         for _ in range(5):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from failpy import _armory, fail
+from failpy import _record, fail
 from failpy._trace import Past
 
 _LENGTH = 5
@@ -18,7 +18,7 @@ _LENGTH = 5
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_armory, "_TRACE_LENGTH", _LENGTH)
+    monkeypatch.setattr(_record, "_TRACE_LENGTH", _LENGTH)
 
 
 def hit(name: str, times: int) -> None:
