@@ -50,6 +50,7 @@ def run(*options: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_page_shows_what_the_suite_prints() -> None:
     shown = re.findall(r"^\$ python -m pytest (.+)\n((?:.*\n)*?)```$", PAGE.read_text("utf-8"), re.MULTILINE)
     assert shown

@@ -368,7 +368,7 @@ def test_a_case_keeps_nothing_but_itself(
     before = alive(Probe, Hit, Activation)
     report = explore(explored, points={name: faults}, may_escape=end == "escapes")
     assert sum(report.counts.values()) == 30
-    assert alive(Probe, Hit, Activation) == before
+    assert alive(Probe, Hit, Activation) <= before  # what another test has left may go meanwhile
     assert [state() for state in states] == [None] * len(states)
     if end == "passes":
         assert [each.__traceback__ for each in faults] == [None] * 10

@@ -112,6 +112,7 @@ def counted(report: dict[str, Any]) -> str:
     return f"{len(report['cases'])} cases" + f", {failed} fail" * bool(failed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("store", FOUND)
 def test_what_was_found(store: str) -> None:
     reports = explored(store).reports

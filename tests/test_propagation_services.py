@@ -418,6 +418,7 @@ async def test_counts_are_those_of_each_request_in_each_process(services: Servic
 # --- what is not good, often ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("service", ["shop", "payments"])
 async def test_any_character_that_is_another_one_is_enough(services: Services, service: str) -> None:
     url, path = address_of(services, service)
@@ -431,6 +432,7 @@ async def test_any_character_that_is_another_one_is_enough(services: Services, s
         assert plain.post(path, good) == FAILED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("service", ["shop", "payments"])
 async def test_what_is_not_good_takes_no_longer(services: Services, service: str) -> None:
     url, _ = address_of(services, service)
