@@ -126,7 +126,8 @@ class Scope(Traveller):
         parent = current()
         self.parent = parent.open_ancestor() if parent.closed else parent
         try:
-            self._set_out(self._settings.propagate, self._settings.terms)
+            if self.travels:
+                self._set_out(self._settings.propagate, self._settings.terms)
             enable(self, self._settings.terms)
         except BaseException:
             self.closed = True
@@ -243,7 +244,8 @@ class Scope(Traveller):
         self.open()
         self._endings.home = sys._getframe(1).f_code
         set_current(self)
-        self.carry()
+        if self.propagation is not None:
+            self.carry()
         return self
 
     def __exit__(
@@ -254,7 +256,8 @@ class Scope(Traveller):
         # Compared, not reset by token: the exit may come in another context, or out of order.
         if current() is self:
             set_current(self.open_ancestor())
-        self.carry_no_more()
+        if self.propagation is not None:
+            self.carry_no_more()
         self.finish(exc)
 
     async def __aenter__(self) -> Self:
