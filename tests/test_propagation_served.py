@@ -385,6 +385,23 @@ async def test_a_thread_that_dies_is_reported(point: str) -> None:
     assert "KeyError" in str(group.value.exceptions[0])
 
 
+async def test_who_waits_for_a_turn_goes_on_when_the_request_is_over(point: str) -> None:
+    threads = []
+
+    def work() -> None:
+        scope = fail.current_scope()
+        assert scope is not None
+        scope.order(f"{point}.first", point, timeout=100.0)
+        threads.append(threading.Thread(target=lambda: fail.point(point).hit()))
+        threads[0].start()
+
+    async with asgi_client(starlette(work)) as client:
+        with travel({f"pay:{point}": "off"}):
+            await client.get("/")
+            threads[0].join(timeout=50)
+            assert not threads[0].is_alive()
+
+
 # --- what comes in and has no effect ---
 
 
