@@ -39,7 +39,7 @@ assert not sum(result.failed for result in results)
 
 # What pages have in the environment, or not: gunicorn listens in the home folder, too, unless told not to.
 ENVIRON: dict[str, dict[str, str | None]] = {
-    "fleet.md": {"COLUMNS": None, "GUNICORN_CMD_ARGS": "--no-control-socket"},
+    "fleet.md": {"COLUMNS": "300", "GUNICORN_CMD_ARGS": "--no-control-socket"},
 }
 # What pages have installed, besides failpy itself.
 PLUGINS = {
