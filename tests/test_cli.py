@@ -15,39 +15,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 import failpy
 from failpy import _remote, _watch, fail
-from failpy.__main__ import main
 from failpy._complaint import Complaint
+from tests.cli_tools import Said, asking
 
 BARE = {key: value for key, value in os.environ.items() if not key.startswith("FAILPY")}
 Capture = pytest.CaptureFixture[str]
 
 
-class Said(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-    @property
-    def data(self) -> Any:
-        return json.loads(self.out)
-
-
 @pytest.fixture
 def says(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Said]:
-    for variable in ("FAILPY_URL", "FAILPY_HTTP", "FAILPY_HTTP_TOKEN", "COLUMNS"):
-        monkeypatch.delenv(variable, raising=False)
-
-    def run(*arguments: str) -> Said:
-        status = main(arguments)
-        return Said(status, *capsys.readouterr())
-
-    return run
+    return asking(capsys, monkeypatch)
 
 
 @pytest.fixture

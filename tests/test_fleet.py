@@ -13,12 +13,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 from failpy import _fleet, _remote, _streams, fail
-from failpy.__main__ import main
 from failpy._change import Before
 from failpy._client import Client
 from failpy._complaint import Complaint, Refused, Unreachable
@@ -27,6 +26,7 @@ from failpy._fleet_tables import fleet_overview
 from failpy._sse import Event
 from failpy._streams import Streams
 from failpy._target import Target, find_targets
+from tests.cli_tools import Said, asking
 from tests.http_tools import BARE, SECONDS, Program, in_thread, until
 
 # httpcore leaves a unix socket that it cannot connect to the garbage collector.
@@ -35,38 +35,12 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 Capture = pytest.CaptureFixture[str]
 
 
-class Said(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-    @property
-    def data(self) -> Any:
-        return json.loads(self.out)
-
-    @property
-    def error(self) -> Any:
-        return json.loads(self.err)["error"]
-
-    @property
-    def rows(self) -> list[list[str]]:
-        """What stands in the table, below its head."""
-        return [line.split() for line in self.out.splitlines()[1:]]
-
-
 Asks = Callable[..., Said]
 
 
 @pytest.fixture
 def says(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> Iterator[Asks]:
-    for variable in ("FAILPY_URL", "FAILPY_HTTP", "FAILPY_HTTP_TOKEN", "COLUMNS"):
-        monkeypatch.delenv(variable, raising=False)
-
-    def run(*arguments: str) -> Said:
-        status = main(arguments)
-        return Said(status, *capsys.readouterr())
-
-    yield run
+    yield asking(capsys, monkeypatch)
     gc.collect()
 
 

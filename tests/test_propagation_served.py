@@ -102,19 +102,6 @@ async def test_an_exception_that_nobody_handles_is_reported_by_the_page_of_the_p
         assert scope.trace[0].end == "came out of the service"
 
 
-async def test_an_error_in_the_page_of_the_program_is_as_without_failpy(point: str) -> None:
-    async def page(request: Request, exc: Exception) -> PlainTextResponse:
-        raise KeyError("in the page")
-
-    app = starlette(lambda: fail.point(point).hit())
-    app.exception_handlers[Exception] = page
-    transport = httpx.ASGITransport(away(app))
-    async with httpx.AsyncClient(transport=transport, base_url="http://pay") as client:
-        with travel({point: "raise"}, strict=False) as scope:
-            with pytest.raises(KeyError, match="in the page"):
-                await client.get("/", headers=scope.headers())
-
-
 async def bare(scope: Any, receive: Any, send: Any) -> None:
     assert scope["type"] == "http"
     fail.point(scope["path"][1:]).hit()

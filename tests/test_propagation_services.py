@@ -147,13 +147,18 @@ def address_of(services: Services, service: str) -> tuple[str, str]:
     return services.payments_url, "/charge/1"
 
 
+def header_for(service: str, propagate: float = 600.0) -> str:
+    """A header with which this service fails."""
+    with fail.scope({f"{service}:db.write": boom("x")}, propagate=propagate, strict=False) as scope:
+        return scope.headers()["baggage"]
+
+
 SERVED = 200, False
 FAILED = 500, True
 
 
 async def test_a_header_is_good_until_it_expires(services: Services) -> None:
-    with fail.scope({"payments:db.write": boom("x")}, propagate=0.1, strict=False) as scope:
-        header = scope.headers()["baggage"]
+    header = header_for("payments", propagate=0.1)
 
     with closing(Plain(services.payments_url)) as plain:
         before = len(services.payments.output)
@@ -181,8 +186,7 @@ async def test_what_is_not_good_has_no_effect_and_its_reason_is_logged(
 ) -> None:
     url, path = address_of(services, service)
     log: Service = getattr(services, service)
-    with fail.scope({f"{service}:db.write": boom("x")}, propagate=600.0, strict=False) as scope:
-        good = scope.headers()["baggage"]
+    good = header_for(service)
     monkeypatch.setattr(config, "propagation_keys", (b"a-key-that-nobody-else-has-here",))
     with fail.scope({f"{service}:db.write": boom("x")}, propagate=600.0, strict=False) as scope:
         other = scope.headers()["baggage"]
@@ -422,8 +426,7 @@ async def test_counts_are_those_of_each_request_in_each_process(services: Servic
 @pytest.mark.parametrize("service", ["shop", "payments"])
 async def test_any_character_that_is_another_one_is_enough(services: Services, service: str) -> None:
     url, path = address_of(services, service)
-    with fail.scope({f"{service}:db.write": boom("x")}, propagate=600.0, strict=False) as scope:
-        good = scope.headers()["baggage"]
+    good = header_for(service)
 
     with closing(Plain(url)) as plain:
         for i in range(len("failpy="), len(good)):
@@ -436,8 +439,7 @@ async def test_any_character_that_is_another_one_is_enough(services: Services, s
 @pytest.mark.parametrize("service", ["shop", "payments"])
 async def test_what_is_not_good_takes_no_longer(services: Services, service: str) -> None:
     url, _ = address_of(services, service)
-    with fail.scope({f"{service}:db.write": boom("x")}, propagate=600.0, strict=False) as scope:
-        good = scope.headers()["baggage"]
+    good = header_for(service)
     # Beside baggage of the same length that is not failpy's: OpenTelemetry reads all of it, and logs what is
     # too long for it.
     pairs = {
