@@ -10,14 +10,12 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from failpy._config import config
-from failpy._errors import FailpointError, did_you_mean
+from failpy._errors import FailpointError
 from failpy._exchange import Problem, Request
+from failpy._guarded import OVER_HTTP, check_several
 from failpy._terms import Terms
 
-__all__ = ["GUARDED", "Access", "access_for", "is_loopback"]
-
-GUARDED = ("break", "call", "exit", "kill")
-"""Actions that take over the process or end it: not over HTTP, unless the program allows them."""
+__all__ = ["Access", "access_for", "is_loopback"]
 
 _READING = ("GET", "HEAD", "OPTIONS")
 _FORWARDED = re.compile("forwarded|via|x-forwarded-.*|.*-(client|connecting|real)-ip")
@@ -87,7 +85,7 @@ class Access(NamedTuple):
         """
         for name, chain in terms.items():
             for term in chain:
-                if term.action in GUARDED and term.action not in self.allow:
+                if term.action in OVER_HTTP.actions and term.action not in self.allow:
                     raise Problem(
                         403,
                         f"failpoint {name!r}: {term.action} is not allowed over HTTP here: start the "
@@ -123,20 +121,12 @@ def access_for(
             "the token of the HTTP endpoint is empty, or has white space around it or a control character: "
             "give a long random one, such as from secrets.token_urlsafe()"
         )
-    for what, given in (("allow", allow), ("hosts", hosts)):
-        if isinstance(given, (str, bytes)):
-            raise TypeError(f"{what} must be several strings, such as ({given!r},), not one")
+    check_several(allow=allow, hosts=hosts)
     for name in hosts or ():
         if not isinstance(name, str):
             raise TypeError(f"hosts must be names, not {name!r}")
     actions = config.http_allow if allow is None else tuple(allow)
-    for action in actions:
-        if action not in GUARDED:
-            raise FailpointError(
-                f"{action!r} is no action that can be allowed over HTTP"
-                f"{did_you_mean(str(action), GUARDED) or '.'} "
-                f"The others need no leave: name any of {', '.join(GUARDED)}"
-            )
+    OVER_HTTP.check(actions)
     return Access(token, frozenset(actions), None, peers).known_as((*_LOCAL, *(hosts or ())))
 
 

@@ -11,7 +11,7 @@ from threading import Lock
 from failpy._arming import chain_for
 from failpy._baggage import member_of
 from failpy._config import config
-from failpy._guarded import check_allowed, guarded
+from failpy._guarded import FROM_OUTSIDE, check_several, guarded
 from failpy._names import check_name
 from failpy._signing import Refused, keys_for
 from failpy._terms import Terms
@@ -122,14 +122,12 @@ def admission(
         FailpointError: when an action cannot be allowed, a service cannot have the name, or a key is short.
         TypeError: when something is of the wrong type.
     """
-    for what, given in (("names", names), ("allow", allow)):
-        if isinstance(given, (str, bytes)):
-            raise TypeError(f"{what} must be several strings, such as ({given!r},), not one")
+    check_several(names=names, allow=allow)
     patterns = config.propagation_names if names is None else tuple(names)
     for each in patterns or ():
         if not isinstance(each, str):
             raise TypeError(f"names must be patterns such as 'payments.*', not {each!r}")
     actions = config.propagation_allow if allow is None else tuple(allow)
-    check_allowed(actions)
+    FROM_OUTSIDE.check(actions)
     name = config.service if service is None else check_name(service)
     return Admission(name or _UNNAMED, patterns, frozenset(actions), keys_for(key))

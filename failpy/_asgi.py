@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Iterable, MutableMapping
 from typing import Any
 from urllib.parse import quote
 
@@ -10,20 +10,16 @@ from failpy._context import muted
 from failpy._control import BODY_LIMIT, Control, refusal
 from failpy._events import Events
 from failpy._exchange import Problem, Request, Response, too_long
+from failpy._interfaces import ASGIApplication, Receive, Send
 from failpy._whereabouts import event_loop
 from failpy._wsgi import mounted
 
 __all__ = ["asgi"]
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
-
 
 def asgi(
     *, token: str | None = None, allow: Iterable[str] | None = None, hosts: Iterable[str] | None = None
-) -> Application:
+) -> ASGIApplication:
     """The HTTP control endpoint as an ASGI application, to mount in the program's own.
 
     It answers on the program's own event loop: one that is held up answers nothing. Without a token

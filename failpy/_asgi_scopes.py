@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
 from functools import partial
-from inspect import iscoroutinefunction
 from typing import Any
 
 from failpy._admission import admission
 from failpy._baggage import HEADER as BAGGAGE
 from failpy._baggage import MEMBER
+from failpy._callables import is_async
 from failpy._feedback import HEADER as REPORT
+from failpy._interfaces import ASGIApplication, Message, Receive, Send
 from failpy._visit import Visit, visit
 
 __all__ = ["ASGIMiddleware"]
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 _BAGGAGE, _MEMBER, _REPORT = BAGGAGE.encode(), MEMBER.encode(), REPORT.encode()
 _REPORTED = "failpy_report"
@@ -54,7 +50,7 @@ class ASGIMiddleware:
 
     def __init__(
         self,
-        app: Application,
+        app: ASGIApplication,
         *,
         service: str | None = None,
         names: Iterable[str] | None = None,
@@ -151,7 +147,7 @@ def _telling(make: Callable[[Any, Exception], Any]) -> Callable[[Any, Exception]
     called: Any = make
     while isinstance(called, partial):
         called = called.func
-    if iscoroutinefunction(called) or iscoroutinefunction(getattr(called, "__call__", None)):  # noqa: B004
+    if is_async(called):
 
         async def tell_async(request: Any, error: Exception) -> Any:
             return _told(await make(request, error), request)

@@ -10,12 +10,8 @@ from weakref import WeakKeyDictionary
 
 from failpy._admission import Admission, admission
 from failpy._baggage import HEADER as BAGGAGE
-from failpy._baggage import with_member
 from failpy._celery_results import REPORT, results_of
 from failpy._clients import carry, merge_told
-from failpy._context import current, muted
-from failpy._propagation import tickets_of
-from failpy._ticket import joined
 from failpy._visit import Visit, visit
 
 __all__ = ["hook_celery"]
@@ -112,10 +108,9 @@ def _begin(task: Any, **_: object) -> None:
         return
     request = task.request
     if request.is_eager:  # nothing was sent: it is run where it is called, in the scope that would travel
-        layer = current()
-        with muted():
-            tickets = joined(tickets_of(layer))
-        header = with_member(None, tickets) if tickets else None
+        sent: dict[str, str] = {}
+        carry(sent)
+        header = sent.get(BAGGAGE)
     else:
         header = _header(request, BAGGAGE)
     guests = visit(rules, [header]) if header else None

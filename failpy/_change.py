@@ -12,7 +12,7 @@ from typing import Any
 from failpy._client import Client, Record
 from failpy._complaint import Complaint, Refused, Unreachable
 from failpy._errors import TermSyntaxError
-from failpy._fleet import Fleet, Reply, counted, joint
+from failpy._fleet import Fleet, Reply, counted, joint, placed
 from failpy._grammar import parse
 from failpy._literals import printable
 from failpy._terms import Terms
@@ -169,8 +169,7 @@ def _undo(
         if url in unknown and isinstance(complaint, Unreachable):
             lines.append(f"Not known whether it has changed: {url}")
         else:
-            where = "" if isinstance(complaint, Unreachable) else f"{url}: "
-            lines.append(f"Not put back: {where}{complaint.message}")
+            lines.append(f"Not put back: {placed(url, complaint)}")
     said = [{"url": url, **complaint.data} for url, complaint in left.items()]
     return lines, {"put_back": back, "not_put_back": said}
 

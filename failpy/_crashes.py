@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 from failpy._agenda import Bounds
+from failpy._callables import is_async
 from failpy._candidates import Points
 from failpy._crash_process import why_not_fork
 from failpy._crash_stage import Stage
@@ -179,8 +180,7 @@ def _takes_state(name: str, call: object) -> bool:
     """Whether this is to be called with the state, or with nothing."""
     if not callable(call):
         raise TypeError(f"{name} must be a callable that takes the state or nothing, not {shown(call)}")
-    code = getattr(call, "__call__", None)  # noqa: B004 - of an object, what is called
-    if inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(code):
+    if is_async(call):
         raise TypeError(f"{name} is async: wrap it, as in lambda state: asyncio.run({name}(state))")
     if inspect.isgeneratorfunction(call) or inspect.isasyncgenfunction(call):
         raise TypeError(f"{shown(call)} is a generator function, whose body a call does not run")

@@ -13,7 +13,7 @@ from failpy._arming import enable, named_terms
 from failpy._config import config, read_list
 from failpy._context import process
 from failpy._errors import FailpointError
-from failpy._guarded import check_allowed
+from failpy._guarded import FROM_OUTSIDE
 from failpy._keys import read_keys
 from failpy._names import check_name
 from failpy._registry import declared, unknown
@@ -96,7 +96,7 @@ def _read_propagation(environ: Mapping[str, str]) -> None:
     config.propagation_allow = read_list(environ.get("FAILPY_PROPAGATION_ALLOW", ""))
     service = environ.get("FAILPY_SERVICE", "").strip()
     try:
-        check_allowed(config.propagation_allow)
+        FROM_OUTSIDE.check(config.propagation_allow)
     except FailpointError as exc:
         raise FailpointError(f"FAILPY_PROPAGATION_ALLOW cannot be applied: {exc}") from exc
     try:

@@ -10,6 +10,7 @@ from typing import Any
 
 from failpy._agenda import Bounds
 from failpy._bodyrun import Body, run, run_async
+from failpy._callables import is_async
 from failpy._candidates import Points
 from failpy._config import config
 from failpy._errors import FailpointError
@@ -241,9 +242,7 @@ def _check_escape(value: Any) -> None:
 def _check_body(body: object, *, wants_async: bool) -> None:
     if not callable(body):
         raise TypeError(f"body must be a callable without arguments, not {shown(body)}: write lambda: ...")
-    code = getattr(body, "__call__", None)  # noqa: B004 - of an object, what is called
-    is_async = inspect.iscoroutinefunction(body) or inspect.iscoroutinefunction(code)
-    if is_async and not wants_async:
+    if is_async(body) and not wants_async:
         raise TypeError(
             f"{shown(body)} is async: use `await fail.aexplore(...)`, or where no event loop runs, and on an "
             "executor, a plain function that calls asyncio.run"

@@ -142,11 +142,16 @@ def runs_of(hits: Iterable[tuple[int, str | None]]) -> list[Run]:
     """Hits, given as which term acted and what became of it, as runs; of very many the first."""
     runs: list[Run] = []
     for term, ending in islice(hits, _LISTED):
-        if runs and runs[-1][1:] == (term, ending):
-            runs[-1] = runs[-1]._replace(times=runs[-1].times + 1)
-        else:
-            runs.append(Run(1, term, ending))
+        _go_on(runs, Run(1, term, ending))
     return runs
+
+
+def _go_on(runs: list[Run], run: Run) -> None:
+    """Add a run, to the last one if the same happened there."""
+    if runs and runs[-1][1:] == run[1:]:
+        runs[-1] = run._replace(times=runs[-1].times + run.times)
+    else:
+        runs.append(run)
 
 
 def summed(accounts: Iterable[Account]) -> list[Account]:
@@ -163,10 +168,8 @@ def summed(accounts: Iterable[Account]) -> list[Account]:
         for run in each.runs:
             times = min(run.times, room)
             room -= times
-            if runs and runs[-1][1:] == run[1:]:
-                runs[-1] = run._replace(times=runs[-1].times + times)
-            elif times:
-                runs.append(run._replace(times=times))
+            if times:
+                _go_on(runs, run._replace(times=times))
         sums[key] = known._replace(
             hits=known.hits + each.hits,
             selected=known.selected + each.selected,

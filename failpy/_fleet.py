@@ -12,7 +12,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from failpy._client import Client
 from failpy._complaint import Complaint, Unreachable
 
-__all__ = ["Fleet", "Reply", "counted", "joint"]
+__all__ = ["Fleet", "Reply", "counted", "joint", "placed"]
 
 _AT_ONCE = 32
 
@@ -125,6 +125,11 @@ def _labels(texts: Sequence[str]) -> dict[str, str]:
 def counted(number: int) -> str:
     """A number of processes, in words."""
     return f"{number} process" if number == 1 else f"{number} processes"
+
+
+def placed(url: str, complaint: Complaint) -> str:
+    """What went wrong, and where: that nothing answers says where already."""
+    return complaint.message if isinstance(complaint, Unreachable) else f"{url}: {complaint.message}"
 
 
 def joint(

@@ -144,9 +144,8 @@ class Guest(Scope):
         hits: defaultdict[Activation, list[Hit[Any]]] = defaultdict(list)
         for hit in self.recorded:
             hits[hit.activation].append(hit)
-        for here, name in list(self._names.items()):
-            activation = self.activations.get(here)
-            if activation is None or declared(here) is None:
+        for name, activation in self._served():
+            if declared(activation.name) is None:
                 continue
             steps = (
                 (-1 if hit.step is None else hit.step.index, _elsewhere(read(hit).end))

@@ -126,7 +126,7 @@ class Scope(Traveller):
         parent = current()
         self.parent = parent.open_ancestor() if parent.closed else parent
         try:
-            if self.travels:
+            if self._settings.propagate is not None:
                 self._set_out(self._settings.propagate, self._settings.terms)
             enable(self, self._settings.terms)
         except BaseException:
@@ -245,7 +245,7 @@ class Scope(Traveller):
         self._endings.home = sys._getframe(1).f_code
         set_current(self)
         if self.propagation is not None:
-            self.carry()
+            self.propagation.enter(self)
         return self
 
     def __exit__(
@@ -257,7 +257,7 @@ class Scope(Traveller):
         if current() is self:
             set_current(self.open_ancestor())
         if self.propagation is not None:
-            self.carry_no_more()
+            self.propagation.leave()
         self.finish(exc)
 
     async def __aenter__(self) -> Self:

@@ -72,21 +72,11 @@ class Traveller(Armory):
 
     # --- for the scope ---
 
-    def _set_out(self, seconds: float | None, terms: Mapping[str, Terms]) -> None:
-        if seconds is not None and config.enabled:  # without failpoints there need not be a key
+    def _set_out(self, seconds: float, terms: Mapping[str, Terms]) -> None:
+        if config.enabled:  # without failpoints there need not be a key
             from failpy._propagation import Propagation
             from failpy._signing import keys_for
 
             self.propagation = Propagation(keys_for(None), seconds)
             self.propagation.check(self, {name: each.text for name, each in terms.items()})
             self.propagation.begin(self)
-
-    def carry(self) -> None:
-        """Put it into the baggage of this context, if it travels."""
-        if self.propagation is not None:
-            self.propagation.enter(self)
-
-    def carry_no_more(self) -> None:
-        """Take it out of that."""
-        if self.propagation is not None:
-            self.propagation.leave()

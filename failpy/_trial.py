@@ -133,7 +133,8 @@ class Trial(Observer):
             opened.at_home(body_of(self.item))
             self.scope = opened
             set_current(opened)
-            opened.carry()
+            if opened.propagation is not None:
+                opened.propagation.enter(opened)
             # unittest's async test case has copied the context long before, when it was made.
             context = getattr(getattr(self.item, "instance", None), "_asyncioTestContext", None)
             if isinstance(context, Context):
@@ -195,7 +196,8 @@ class Trial(Observer):
             return
         if current() is opened:
             set_current(opened.open_ancestor())
-            opened.carry_no_more()
+            if opened.propagation is not None:
+                opened.propagation.leave()
         if not self._is_concluded:  # the body never ran, so there is nothing that it should have reached
             opened.excuse()
         try:

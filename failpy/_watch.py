@@ -13,7 +13,7 @@ from rich.text import Text
 
 from failpy._client import Client, Record
 from failpy._complaint import Complaint, Unreachable
-from failpy._fleet import Fleet, counted
+from failpy._fleet import Fleet, counted, placed
 from failpy._fleet_tables import fleet_overview
 from failpy._literals import printable
 from failpy._screen import console, note, tell, tell_json
@@ -59,7 +59,7 @@ def watch_all_points(fleet: Fleet, wanted: Wanted, *, interval: float, rounds: i
                 if reply.complaint is not None:
                     del rates[reply.client]
                     gone.append(reply.complaint)
-                    live.console.print(Text(printable(_last_word(reply.url, reply.complaint)), "dim"))
+                    live.console.print(Text(printable(placed(reply.url, reply.complaint)), "dim"))
                     continue
                 points = [each for each in (reply.said or {})["failpoints"] if wanted(each["name"])]
                 shown.append((fleet.labels[reply.url], points, rates[reply.client].of(points)))
@@ -141,12 +141,7 @@ def _tell_end(url: str, complaint: Complaint, *, as_json: bool) -> None:
     if as_json:
         tell_json({"event": "gone", "url": url, **complaint.data})
     else:
-        note(_last_word(url, complaint))
-
-
-def _last_word(url: str, complaint: Complaint) -> str:
-    where = "" if isinstance(complaint, Unreachable) else f"{url}: "
-    return f"{where}{complaint.message}"
+        note(placed(url, complaint))
 
 
 def _all_gone(gone: list[Complaint]) -> Complaint:

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
 from urllib.parse import quote
 
 from failpy._access import access_for
 from failpy._context import muted
 from failpy._control import BODY_LIMIT, Control, refusal
 from failpy._exchange import Problem, Request, Response, too_long
+from failpy._interfaces import Environ, StartResponse, WSGIApplication
 
 __all__ = ["wsgi"]
 
 _STREAMS = 2  # a server may have as few as four threads
-
-Environ = dict[str, Any]
-StartResponse = Callable[..., object]
-Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 
 class _Body:
@@ -42,7 +38,7 @@ class _Body:
 
 def wsgi(
     *, token: str | None = None, allow: Iterable[str] | None = None, hosts: Iterable[str] | None = None
-) -> Application:
+) -> WSGIApplication:
     """The HTTP control endpoint as a WSGI application, to mount in the program's own.
 
     It answers in the program's own workers: one that is paused answers nothing. Without a token it

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from inspect import iscoroutinefunction
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from failpy._admission import admission
 from failpy._baggage import MEMBER
+from failpy._callables import is_async
 from failpy._errors import Failure
 from failpy._feedback import HEADER
+from failpy._interfaces import Environ, StartResponse, WSGIApplication
 from failpy._visit import Visit, visit
 
 __all__ = ["WSGIMiddleware"]
-
-Environ = dict[str, Any]
-StartResponse = Callable[..., Any]
-Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 
 class WSGIMiddleware:
@@ -45,14 +42,14 @@ class WSGIMiddleware:
 
     def __init__(
         self,
-        app: Application,
+        app: WSGIApplication,
         *,
         service: str | None = None,
         names: Iterable[str] | None = None,
         allow: Iterable[str] | None = None,
         key: str | None = None,
     ) -> None:
-        if iscoroutinefunction(app) or iscoroutinefunction(getattr(app, "__call__", None)):  # noqa: B004
+        if is_async(app):
             raise TypeError(f"{app!r} is an ASGI application: wrap it in fail.ASGIMiddleware")
         self.app = app
         self._admission = admission(service=service, names=names, allow=allow, key=key)

@@ -11,9 +11,10 @@ import httpx
 import pytest
 
 from failpy import _access, fail
-from failpy._access import GUARDED, is_loopback
+from failpy._access import is_loopback
 from failpy._config import config, read_list
 from failpy._exchange import Request
+from failpy._guarded import OVER_HTTP
 from tests.http_tools import BROWSER, JSON, Answer, ask, exchange, request, status_of
 
 TOKEN = "3vSJ-sesame"
@@ -449,7 +450,7 @@ def test_what_the_environment_allows(path: str, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_everything_may_be_allowed(path: str) -> None:
-    with fail.serve(allow=iter(GUARDED)) as server:
+    with fail.serve(allow=iter(OVER_HTTP.actions)) as server:
         for action in ("exit", "kill", "break", 'call("builtins:print")'):
             assert ask(server, "PUT", path, f"0*{action}").status == 204
 
